@@ -1,0 +1,211 @@
+"""The manifest: one row an utterance, a tab-separated table that a person can write by hand.
+
+Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the column names, then the rows: `COLUMNS`, then one
+column a target. There is no quoting. An empty field is a missing modality or a missing label.
+
+`start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that is cut
+already, or cut elsewhere, says so with a W3C media fragment (https://www.w3.org/TR/media-frags/) behind its path: `#t=0` the
+whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region of the picture in pixels, joined by `&`.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from .errors import MMFairseqError
+
+COLUMNS = ("id", "split", "speaker", "session", "dialogue", "turn", "start", "end", "audio", "video", "text")
+MODALITIES = ("audio", "text", "video")
+
+_CONTROL = re.compile(r"[\t\n\r\x00]")
+_FRAGMENT = re.compile(r"#((?:t|xywh)=[0-9.,]+(?:&(?:t|xywh)=[0-9.,]+)?)$")
+
+
+class Medium(NamedTuple):
+    """A file, or the part of it that belongs to an utterance: seconds, and a region (x, y, width, height) in pixels."""
+
+    path: str
+    start: float | None = None
+    end: float | None = None
+    region: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str, start: float | None = None, end: float | None = None) -> "Medium":
+        """Split `path#t=..&xywh=..`; a `t` of its own wins over `start` and `end`.
+
+        Raises:
+            MMFairseqError: the fragment is not understood.
+        """
+        match = _FRAGMENT.search(text)
+        if not match:
+            return cls(text, start, end)
+        region = None
+        for part in match.group(1).split("&"):
+            key, _, value = part.partition("=")
+            try:
+                if key == "t":
+                    first, _, last = value.partition(",")
+                    start, end = float(first or 0), float(last) if last else None
+                    if start == 0:
+                        start = None
+                else:
+                    x, y, width, height = (int(number) for number in value.split(","))
+                    region = (x, y, width, height)
+            except ValueError:
+                raise MMFairseqError(
+                    f"media fragment {part!r} is neither t=START[,END] in seconds nor xywh=X,Y,W,H in pixels"
+                ) from None
+        return cls(text[: match.start()], start, end, region)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One row of the manifest."""
+
+    id: str
+    split: str = ""
+    speaker: str = ""
+    session: str = ""
+    dialogue: str = ""
+    turn: str = ""
+    start: float | None = None
+    end: float | None = None
+    audio: str = ""
+    video: str = ""
+    text: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def medium(self, modality: str) -> Medium | None:
+        """The `audio` or `video` of this utterance, or None where there is none."""
+        value = getattr(self, modality)
+        return Medium.parse(value, self.start, self.end) if value else None
+
+
+@dataclass
+class Manifest:
+    """All utterances of a corpus, in a fixed order.
+
+    Args:
+        root: the folder that paths are relative to.
+        targets: the names of the label columns.
+        utterances: the rows.
+    """
+
+    root: Path
+    targets: list[str]
+    utterances: list[Utterance]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def check(self, where: str = "manifest", first_line: int = 1) -> None:
+        """Raises MMFairseqError for an id that is empty or used twice, a path out of the root, a time span that is empty."""
+        seen: dict[str, int] = {}
+        for line, row in enumerate(self.utterances, start=first_line):
+            reason = None
+            if not row.id or row.id != row.id.strip():
+                reason = "the id is empty or begins or ends with white space"
+            elif row.id in seen:
+                reason = f"the id stands already in line {seen[row.id]}; ids are unique over all splits"
+            elif row.start is not None and not 0 <= row.start < math.inf:
+                reason = f"start {row.start:g} s is not a time of 0 s or later"
+            elif row.end is not None and not (row.start or 0) < row.end < math.inf:
+                reason = f"end {row.end:g} s is not behind start {row.start or 0:g} s"
+            elif control := next((value for value in _texts(row) if _CONTROL.search(value)), None):
+                reason = f"a tab or a line break inside a field: {control!r}"
+            else:
+                reason = next(filter(None, (_path_fault(row, modality) for modality in ("audio", "video"))), None)
+            if reason:
+                raise MMFairseqError(f"{where}:{line}: utterance {row.id!r}: {reason}")
+            seen[row.id] = line
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "Manifest":
+        """Read and check a manifest file.
+
+        Raises:
+            MMFairseqError: `path:line: utterance 'id': reason`.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MMFairseqError(f"{path}: no such manifest; `mm-fairseq prepare` writes one")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        if not lines[0].startswith("# root="):
+            raise MMFairseqError(f"{path}:1: expected '# root=DIR', found {lines[0][:80]!r}")
+        root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
+        header = lines[1].rstrip("\r").split("\t") if len(lines) > 1 else []
+        unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
+        if tuple(header[: len(COLUMNS)]) != COLUMNS:
+            raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
+        targets = header[len(COLUMNS) :]
+        if len(set(targets)) != len(targets) or "" in targets:
+            raise MMFairseqError(f"{path}:2: target columns must have different, non-empty names, found {targets}")
+        rows = []
+        for number, line in enumerate(lines[2:], start=3):
+            if line.strip():
+                rows.append(_parse_row(line.rstrip("\r"), header, f"{path}:{number}"))
+            elif number < len(lines):
+                raise MMFairseqError(f"{path}:{number}: an empty line in the middle of the manifest")
+        manifest = cls(root, targets, rows)
+        manifest.check(str(path), first_line=3)
+        return manifest
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Check and write to `path` atomically."""
+        path = Path(path)
+        self.check(str(path), first_line=3)
+        out = [f"# root={self.root}", "\t".join([*COLUMNS, *self.targets])]
+        for row in self.utterances:
+            fields = [_text(getattr(row, name)) for name in COLUMNS] + [row.labels.get(name, "") for name in self.targets]
+            out.append("\t".join(fields))
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text("\n".join(out) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+
+def _text(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _texts(row: Utterance) -> list[str]:
+    return [_text(getattr(row, name)) for name in COLUMNS] + list(row.labels.values())
+
+
+def _parse_row(line: str, header: list[str], where: str) -> Utterance:
+    values = line.split("\t")
+    if len(values) != len(header):
+        raise MMFairseqError(
+            f"{where}: utterance {values[0]!r}: {len(values)} fields, the header line has {len(header)}"
+        )
+    row = dict(zip(header, values, strict=True))
+    times: dict[str, float | None] = {}
+    for name in ("start", "end"):
+        try:
+            times[name] = float(row[name]) if row[name] else None
+        except ValueError:
+            raise MMFairseqError(
+                f"{where}: utterance {values[0]!r}: {name} {row[name]!r} is not a number of seconds"
+            ) from None
+    plain = {name: row[name] for name in COLUMNS if name not in times}
+    return Utterance(**plain, **times, labels={name: row[name] for name in header[len(COLUMNS) :]})  # type: ignore[arg-type]
+
+
+def _path_fault(row: Utterance, modality: str) -> str | None:
+    try:
+        medium = row.medium(modality)
+    except MMFairseqError as error:
+        return f"{modality}: {error}"
+    if medium is None:
+        return None
+    path = PurePosixPath(medium.path)
+    if path.is_absolute() or os.path.normpath(medium.path).split("/")[0] == "..":
+        return f"{modality} path {medium.path!r} leads out of the root; write it relative to the root"
+    if medium.end is not None and medium.end <= (medium.start or 0):
+        return f"{modality} span {medium.start or 0:g}-{medium.end:g} s is empty"
+    return None
