@@ -1,0 +1,54 @@
+"""Package metadata. The build needs torch, numpy and cython in place first: see `make .venv` and README.md."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="mm-fairseq",
+    version="0.1.0",
+    description="Speech, text and video in one fairseq plugin: emotion recognition from raw corpora to reports",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="mm_fairseq contributors",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["mm_fairseq", "mm_fairseq.*"]),
+    package_data={"mm_fairseq": ["py.typed", "report/templates/*"]},
+    install_requires=[
+        # torch, torchaudio and torchvision only work as one matched set.
+        "torch==2.11.*",
+        "torchaudio==2.11.*",
+        "torchvision==0.26.*",
+        "fairseq-fixed==0.12.3.1",
+        "hydra-core==1.3.2",
+        "omegaconf==2.3.0",
+        "numpy>=2.1,<2.5",
+        "scikit-learn>=1.5",
+        "soundfile>=0.13",
+        "soxr>=0.5",
+        "av>=18.1,<19",
+        # OpenCV 5 wheels have neither CascadeClassifier nor the Haar cascades of the face finder.
+        "opencv-python-headless>=4.12,<5",
+        "sentencepiece>=0.2.1",
+        "fastBPE==0.1.0",
+        "regex",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+        "rich>=13",
+        "tensorboardX>=2.6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pre-commit>=4",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "ruff>=0.12",
+        ],
+    },
+    entry_points={"console_scripts": ["mm-fairseq = mm_fairseq.cli:main"]},
+    zip_safe=False,
+)
