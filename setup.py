@@ -1,14 +1,18 @@
 """Package metadata. The build needs torch, numpy and cython in place first: see `make .venv` and README.md."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mm_fairseq" / "__init__.py").read_text(encoding="utf-8"), re.M)
+
 setup(
     name="mm-fairseq",
-    version="0.1.0",
+    version=VERSION[1],
     description="Speech, text and video in one fairseq plugin: emotion recognition from raw corpora to reports",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="mm_fairseq contributors",
     license="MIT",

@@ -1,0 +1,330 @@
+"""Tell what is installed, what works (each by a small real trial) and how to mend what does not."""
+
+import argparse
+import io
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PACKAGES = (
+    "mm-fairseq",
+    "torch",
+    "torchaudio",
+    "torchvision",
+    "fairseq-fixed",
+    "hydra-core",
+    "numpy",
+    "scikit-learn",
+    "soundfile",
+    "soxr",
+    "av",
+    "opencv-python-headless",
+    "sentencepiece",
+    "fastBPE",
+    "matplotlib",
+    "tensorboardX",
+)
+MATCHED = "torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0"
+REINSTALL = "pip install --constraint constraints.txt --force-reinstall --no-deps {}"
+RATE = 16000
+
+
+class Broken(Exception):
+    """A trial ran and gave a wrong result."""
+
+
+class Check(NamedTuple):
+    """One thing that must work.
+
+    Args:
+        name: what works, in the user's words.
+        trial: does it once; returns a few words on what was seen, raises whatever goes wrong.
+        mend: what to do when it raises.
+        required: whether the exit status depends on it.
+    """
+
+    name: str
+    trial: Callable[[], str]
+    mend: str
+    required: bool = True
+
+
+def torch_computes() -> str:
+    import torch
+
+    if torch.ones(2, 3).matmul(torch.ones(3, 2)).sum().item() != 12:
+        raise Broken("a product of matrices is wrong")
+    return f"{torch.get_num_threads()} threads"
+
+
+def plugin_registers() -> str:
+    import fairseq
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.models import ARCH_MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    import_plugin()
+    wanted = {
+        "emotion_prediction": TASK_REGISTRY,
+        "emotion_prediction_cri": CRITERION_REGISTRY,
+        "ssl_fusion": ARCH_MODEL_REGISTRY,
+    }
+    missing = [name for name, registry in wanted.items() if name not in registry]
+    if missing:
+        raise Broken(f"not registered: {', '.join(missing)}")
+    return f"fairseq {fairseq.__version__}, task, criterion and architectures registered"
+
+
+def import_plugin() -> None:
+    """Import the parts that register something, so that what is wrong with one of them is raised here."""
+    from importlib import import_module
+
+    for part in ("criterions", "tasks", "models"):
+        import_module(f"mm_fairseq.{part}")
+
+
+def torchaudio_computes() -> str:
+    import torch
+    import torchaudio
+
+    mfcc = torchaudio.transforms.MFCC(RATE, n_mfcc=13, melkwargs={"n_mels": 23})(torch.from_numpy(tone()))
+    if not torch.isfinite(mfcc).all():
+        raise Broken("MFCC are not finite")
+    return f"MFCC {tuple(mfcc.shape)}"
+
+
+def torchvision_computes() -> str:
+    import torch
+    import torchvision
+
+    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]])
+    kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)
+    if kept.tolist() != [0, 2]:
+        raise Broken(f"nms keeps {kept.tolist()}, expected [0, 2]")
+    return "compiled operators"
+
+
+def audio_round_trip() -> str:
+    import soundfile
+
+    samples, file = (tone() * 32767).astype(np.int16), io.BytesIO()
+    soundfile.write(file, samples, RATE, format="FLAC")
+    file.seek(0)
+    read, rate = soundfile.read(file, dtype="int16")
+    if rate != RATE or not np.array_equal(read, samples):
+        raise Broken("FLAC does not come back as it was written")
+    return "FLAC written and read"
+
+
+def audio_resamples() -> str:
+    import soxr
+
+    resampled = soxr.resample(tone(), 44100, RATE)
+    if abs(len(resampled) - len(tone()) * RATE / 44100) > 2:
+        raise Broken(f"44.1 kHz to 16 kHz gives {len(resampled)} samples")
+    return "44.1 kHz to 16 kHz"
+
+
+def video_round_trip() -> str:
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in range(0, 250, 50):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file, "r") as container:
+        levels = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    if len(levels) != 5 or any(abs(seen - wanted) > 12 for seen, wanted in zip(levels, range(0, 250, 50), strict=True)):
+        raise Broken(f"five frames come back as {[round(level) for level in levels]}")
+    return "MPEG-4 encoded and decoded"
+
+
+def faces_load() -> str:
+    import cv2
+    from cv2 import data
+
+    cascade = cv2.CascadeClassifier(str(Path(data.haarcascades) / "haarcascade_frontalface_default.xml"))
+    if cascade.empty():
+        raise Broken("the Haar cascade does not load")
+    cascade.detectMultiScale(np.zeros((96, 96), np.uint8))
+    return "Haar cascade"
+
+
+def sentencepiece_trains() -> str:
+    import sentencepiece
+
+    model, lines = io.BytesIO(), ["a small trial of the pieces", "the pieces of a trial"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=30, hard_vocab_limit=False, minloglevel=2
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    if processor.decode(processor.encode(lines[0])) != lines[0]:
+        raise Broken("text does not come back as it was encoded")
+    return "text encoded and decoded"
+
+
+def fastbpe_applies() -> str:
+    import fastBPE
+
+    with tempfile.TemporaryDirectory() as folder:
+        codes = Path(folder, "codes")
+        codes.write_text("l o 2\nlo w</w> 1\n", encoding="utf-8")
+        pieces = fastBPE.fastBPE(str(codes)).apply(["low slow"])
+    if pieces != ["low s@@ low"]:
+        raise Broken(f"'low slow' becomes {pieces}")
+    return "codes applied"
+
+
+def pictures_draw() -> str:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    file = io.BytesIO()
+    FigureCanvasAgg(Figure(figsize=(1, 1))).print_png(file)
+    if not file.getvalue().startswith(b"\x89PNG"):
+        raise Broken("the picture is no PNG")
+    return "PNG drawn"
+
+
+def cuda_computes() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Broken("no device; training runs on the CPU")
+    torch.ones(2, device="cuda").sum().item()
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, bf16 {torch.cuda.is_bf16_supported()}"
+
+
+def tensorboard_logs() -> str:
+    import tensorboardX
+
+    return f"tensorboardX {tensorboardX.__version__} for --tensorboard-logdir"
+
+
+def wandb_logs() -> str:
+    import wandb
+
+    return f"wandb {wandb.__version__} for --wandb-project"
+
+
+CHECKS = (
+    Check("tensors", torch_computes, f"pip install {MATCHED}"),
+    Check(
+        "fairseq and plugin", plugin_registers, "run `make .venv`, or pip install --no-build-isolation fairseq-fixed"
+    ),
+    Check("audio features (torchaudio)", torchaudio_computes, ""),
+    Check("picture models (torchvision)", torchvision_computes, ""),
+    Check("audio files (soundfile)", audio_round_trip, REINSTALL.format("soundfile")),
+    Check("resampling (soxr)", audio_resamples, REINSTALL.format("soxr")),
+    Check("video files (PyAV)", video_round_trip, REINSTALL.format("av")),
+    Check("face finder (OpenCV 4)", faces_load, REINSTALL.format("opencv-python-headless")),
+    Check("sentencepiece", sentencepiece_trains, REINSTALL.format("sentencepiece")),
+    Check("fastBPE", fastbpe_applies, "pip install cython, then pip install --no-build-isolation fastBPE==0.1.0"),
+    Check("pictures (matplotlib)", pictures_draw, REINSTALL.format("matplotlib")),
+    Check("GPU (CUDA)", cuda_computes, "install the driver of the GPU, where there is one", required=False),
+    Check("TensorBoard logs", tensorboard_logs, "pip install tensorboardX", required=False),
+    Check("Weights & Biases logs", wandb_logs, "pip install wandb", required=False),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No arguments."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print both tables; 1 when something required does not work."""
+    console = Console()
+    installed = Table(title="Installed")
+    installed.add_column("package")
+    installed.add_column("version")
+    installed.add_row("Python", platform.python_version())
+    for package in PACKAGES:
+        installed.add_row(package, version_of(package) or "[red]missing[/]")
+    console.print(installed)
+
+    works = Table(title="Works")
+    for heading in ("", "what", "seen", "s"):
+        works.add_column(heading, justify="right" if heading == "s" else "left", overflow="fold")
+    broken, mends = 0, []
+    for check in CHECKS:
+        start = time.perf_counter()
+        with console.status(f"trying {check.name}"):
+            problem, seen = attempt(check)
+        mark = "[green]ok[/]" if problem is None else "[red]broken[/]" if check.required else "[yellow]absent[/]"
+        broken += check.required and problem is not None
+        works.add_row(mark, check.name, escape(seen), f"{time.perf_counter() - start:.1f}")
+        if problem is not None:
+            mends.append(f"{check.name}{'' if check.required else ' (optional)'}: {mend(check, problem)}")
+    console.print(works)
+    for line in mends:
+        console.print(f"to mend  {line}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{broken} required {'thing is' if broken == 1 else 'things are'} broken" if broken else "all well")
+    return int(broken > 0)
+
+
+def attempt(check: Check) -> tuple[Exception | None, str]:
+    """Run a trial: what it raised, or None, and what was seen."""
+    try:
+        with silenced_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return None, check.trial()
+    except Exception as error:  # noqa: BLE001 - a broken library may raise anything, and the doctor must go on
+        lines = str(error).strip().splitlines() or [""]
+        return error, f"{type(error).__name__}: {lines[0][:200]}" if not isinstance(error, Broken) else lines[0]
+
+
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Keep what compiled libraries write to the file descriptor of stderr off the terminal."""
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+def mend(check: Check, problem: Exception) -> str:
+    """What to do about a failed trial."""
+    if check.mend:
+        return check.mend
+    builds = {name: version_of(name) or "missing" for name in ("torch", "torchaudio", "torchvision")}
+    seen = ", ".join(f"{name} {number}" for name, number in builds.items())
+    if isinstance(problem, ImportError) and "missing" in builds.values():
+        return f"pip install {MATCHED}"
+    return (
+        f"these three must be one matched set from one index, all for CUDA or all for the CPU; here: {seen}. "
+        f"pip install --force-reinstall {MATCHED}"
+    )
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of a distribution."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def tone() -> np.ndarray:
+    """Half a second of 220 Hz, float32, shape (8000,)."""
+    return (0.5 * np.sin(2 * np.pi * 220 * np.arange(RATE // 2) / RATE)).astype(np.float32)
