@@ -1,0 +1,65 @@
+"""Turn predictions into tables, a confusion matrix picture, Markdown and a web page.
+
+`fairseq-validate` writes the predictions. The page is one file that needs no network.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ..errors import MMFairseqError
+from ..report import write
+from ..report.tables import Table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to read, where to write, what to compare with."""
+    parser.add_argument("predictions", help="a file of predictions (.jsonl), or a folder with such files below it")
+    parser.add_argument("out", help="folder to write index.html, report.md, metrics.csv and the pictures into")
+    parser.add_argument("--name", help="what to call the run (default: the name of PREDICTIONS)")
+    parser.add_argument(
+        "--compare",
+        metavar="NAME=PREDICTIONS",
+        action="append",
+        default=[],
+        help="another run to show beside it; may be given several times",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report; print the headline, the confusion matrix and where the page is."""
+    report = write(args.predictions, args.out, args.name, [_pair(text) for text in args.compare])
+    width = None if sys.stdout.isatty() else max(120, shutil.get_terminal_size().columns)
+    console = Console(width=width)
+    for section in report.sections:
+        console.print(_drawn(section.headline))
+        if section.confusion:
+            console.print(_drawn(section.confusion))
+        for name in section.different:
+            console.print(Text(f"{name} was scored on other utterances than {report.name}: the rows do not compare"))
+    for split, (share, items) in report.exact:
+        console.print(Text(f"all targets right at once on {split}: {share:.3f} of {items} utterances"))
+    page = Path(args.out, "index.html").resolve()
+    console.print(Text(f"report: {page}"), soft_wrap=True)
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise MMFairseqError(f"--compare {text!r}: expected NAME=PREDICTIONS, as in audio=runs/audio/predictions.jsonl")
+    return name, path
+
+
+def _drawn(table: Table) -> RichTable:
+    drawn = RichTable(title=Text(table.title), title_justify="left")
+    for position, column in enumerate(table.columns):
+        drawn.add_column(Text(column), justify="right" if table.numeric and position else "left", no_wrap=position > 0)
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
