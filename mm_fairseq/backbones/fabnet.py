@@ -1,0 +1,69 @@
+"""FAb-Net face encoder (Wiles et al. 2018, arXiv 1808.06882), from its released task and training files.
+
+Deviation from the trimodal original: only real frames are encoded, chosen by the mask and never by the value of a pixel.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MMFairseqError
+from .base import BACKBONES, Backbone, FeatureSeq, pick, read_checkpoint
+
+WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)
+SIZE = 2 ** len(WIDTHS)
+CHUNK = 64  # frames encoded at once where no gradient is kept
+
+
+@BACKBONES.register("fabnet")
+class FabNet(Backbone):
+    """256 numbers a face: eight stride-2 convolutions take 256x256 RGB to 1x1.
+
+    Args:
+        rate_hz: frames a second of the video, for the record.
+    """
+
+    modality = "video"
+    dim = WIDTHS[-1]
+
+    def __init__(self, rate_hz: float = 0.0) -> None:
+        super().__init__()
+        self.rate_hz = rate_hz
+        layers: list[nn.Module] = []
+        width = 3
+        for index, out in enumerate(WIDTHS):
+            layers.append(nn.Conv2d(width, out, 4, stride=2, padding=1))
+            if 0 < index < len(WIDTHS) - 1:
+                layers.append(nn.BatchNorm2d(out))
+            if index < len(WIDTHS) - 1:
+                layers.append(nn.LeakyReLU(0.2))
+            width = out
+        self.encoder = nn.Sequential(*layers)
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        state = read_checkpoint(path)
+        full = state.get("state_dict_model") or state.get("state_dict") or state
+        weights = pick(full, ("encoder.",), path)
+        for key, value in list(weights.items()):
+            if key.endswith("running_var"):  # files of torch < 0.4.1 lack the counter
+                weights.setdefault(key.replace("running_var", "num_batches_tracked"), torch.zeros((), dtype=torch.long))
+            if not isinstance(value, Tensor):
+                raise MMFairseqError(f"{path}: {key} is a {type(value).__name__}, not a tensor")
+        return {}, weights
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        if x.shape[-2:] != (SIZE, SIZE):
+            raise MMFairseqError(
+                f"fabnet needs frames of {SIZE}x{SIZE} pixels, found {x.size(-1)}x{x.size(-2)}; "
+                f"binarize with --frame-size {SIZE}"
+            )
+        weight = self.encoder[0].weight
+        frames = x[~padding_mask]
+        pieces = [frames] if torch.is_grad_enabled() else frames.split(CHUNK)
+        encoded = torch.cat([self.encoder(piece.to(weight.dtype) / 255) for piece in pieces]).flatten(1)
+        out = encoded.new_zeros(*padding_mask.shape, self.dim)
+        out[~padding_mask] = encoded
+        return FeatureSeq(out, padding_mask)

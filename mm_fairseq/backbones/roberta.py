@@ -1,0 +1,98 @@
+"""RoBERTa (Liu et al. 2019, arXiv 1907.11692), from a hub folder (`model.pt`, `dict.txt`) or a model file beside its dict.txt."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from fairseq.data import Dictionary
+from fairseq.models.roberta.model import RobertaEncoder, base_architecture
+from torch import Tensor
+
+from ..errors import MMFairseqError
+from .base import BACKBONES, Backbone, FeatureSeq, model_args, pick, read_checkpoint
+
+_SIZES = {"encoder_layers": int, "encoder_embed_dim": int, "encoder_ffn_embed_dim": int, "encoder_attention_heads": int}
+_OTHERS = {
+    "max_positions": int,
+    "dropout": float,
+    "attention_dropout": float,
+    "activation_dropout": float,
+    "activation_fn": str,
+    "encoder_normalize_before": bool,
+    "layernorm_embedding": bool,
+}
+
+
+@BACKBONES.register("roberta")
+class Roberta(Backbone):
+    """Last hidden layer of RoBERTa, one vector a token; position 0 is <s>.
+
+    Args:
+        vocabulary: number of symbols, special ones and <mask> included; <pad> is 1.
+        options: the model's options as fairseq names them; absent ones have the values of `roberta_base`.
+    """
+
+    modality = "text"
+    rate_hz = 0.0
+    summarises = True
+
+    def __init__(self, vocabulary: int, **options: Any) -> None:
+        super().__init__()
+        args = Namespace(**options)
+        base_architecture(args)
+        dictionary = Dictionary()
+        for index in range(len(dictionary), vocabulary):
+            dictionary.add_symbol(f"symbol{index}")
+        self.encoder = RobertaEncoder(args, dictionary)
+        del self.encoder.lm_head
+        self.dim, self.max_input = args.encoder_embed_dim, args.max_source_positions
+        self.pad = dictionary.pad()
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        path = path / "model.pt" if path.is_dir() else path
+        state = read_checkpoint(path)
+        saved = model_args(state, path)
+        missing = [name for name in _SIZES if name not in saved]
+        if "model" not in state or (missing and not str(saved.get("arch", saved.get("_name", ""))).startswith("roberta")):
+            raise MMFairseqError(f"{path}: not a RoBERTa checkpoint: no {missing or 'model'} in it")
+        if not missing or saved.get("arch") == "roberta_base":
+            sizes = {}
+        elif saved.get("arch") == "roberta_large":
+            sizes = dict(zip(_SIZES, (24, 1024, 4096, 16), strict=True))
+        else:
+            raise MMFairseqError(f"{path}: the options lack {missing}")
+        args: dict[str, Any] = dict(sizes)
+        for name, kind in (_SIZES | _OTHERS).items():
+            if saved.get(name) is not None:
+                args[name] = kind(saved[name])
+        weights = {_modern(key): value for key, value in state["model"].items()}
+        weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path))
+        args["vocabulary"] = weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
+        return args, weights
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        features, _ = self.encoder(x.masked_fill(padding_mask, self.pad), features_only=True)
+        features = F.pad(features, (0, 0, 0, x.size(1) - features.size(1)))  # its inference path cuts to the longest row
+        return FeatureSeq(features.masked_fill(padding_mask[..., None], 0.0), padding_mask)
+
+
+def _modern(key: str) -> str:
+    """Names of fairseq 0.9 and before to those of 0.12."""
+    if key.startswith("decoder."):
+        key = "encoder." + key.removeprefix("decoder.")
+    return key.replace(".emb_layer_norm.", ".layernorm_embedding.")
+
+
+def _split_projections(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Split `in_proj_{weight,bias}`, the query, key and value projections in one, as old files have them."""
+    out: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        stem, found, kind = key.rpartition("in_proj_")
+        if found:
+            for name, part in zip("qkv", value.chunk(3), strict=True):
+                out[f"{stem}{name}_proj.{kind}"] = part
+        elif not key.endswith("version"):
+            out[key] = value
+    return out

@@ -1,0 +1,5 @@
+"""Losses."""
+
+from . import emotion_prediction
+
+__all__ = ["emotion_prediction"]

@@ -1,0 +1,5 @@
+"""From a data-bin to padded batches."""
+
+from .raw_audio_text_video import Limits, RawAudioTextVideoDataset
+
+__all__ = ["Limits", "RawAudioTextVideoDataset"]

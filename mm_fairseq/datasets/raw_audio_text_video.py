@@ -1,0 +1,175 @@
+"""One split of a data-bin as a fairseq dataset of raw audio, text and video."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from ..databin.format import unpack_frames
+from ..databin.reader import StreamReader
+from ..errors import MMFairseqError
+from ..manifest import Utterance
+from ..media.faces import decode_jpeg
+from ..targets import Kind
+from .collate import pad
+
+logger = logging.getLogger(__name__)
+
+AUDIO_STEP = 160  # samples that count as one token for --max-tokens: 10 ms
+SHOWN = 10  # ids named in a message
+
+
+class Limits(NamedTuple):
+    """Shortest and longest input that the model takes: samples, tokens (<s> and </s> included) or frames."""
+
+    shortest: int = 1
+    longest: int | None = None
+
+
+class RawAudioTextVideoDataset(FairseqDataset):
+    """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB.
+
+    An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks that modality.
+    Both are counted and named in the log when the dataset is made.
+
+    Args:
+        data_bin: the folder.
+        subset: name of the split, as predictions name it.
+        rows: row numbers of the utterances in the data-bin.
+        utterances: all rows of the data-bin's manifest.
+        modalities: which streams are read.
+        kinds: target name to kind.
+        limits: for each modality.
+        symbols: ids of `bos`, `pad` and `eos`.
+        shuffle: draw a new order each epoch among utterances of equal length.
+    """
+
+    def __init__(
+        self,
+        data_bin: Path,
+        subset: str,
+        rows: np.ndarray,
+        utterances: Sequence[Utterance],
+        modalities: Sequence[str],
+        kinds: Mapping[str, Kind],
+        limits: Mapping[str, Limits],
+        symbols: tuple[int, int, int],
+        shuffle: bool,
+    ) -> None:
+        if not len(rows):
+            raise MMFairseqError(f"{data_bin}: split {subset!r} has no utterance")
+        self.subset, self.rows, self.kinds, self.shuffle = subset, rows, kinds, shuffle
+        self.bos, self.pad, self.eos = symbols
+        self.modalities = sorted(modalities)
+        self.limits = {name: limits.get(name, Limits()) for name in self.modalities}
+        self.utterances = [utterances[row] for row in rows]
+        self.labels = {
+            name: [kind.encode(utterance.labels.get(name, "")) for utterance in self.utterances]
+            for name, kind in kinds.items()
+        }
+        self.streams = {name: StreamReader(data_bin / name) for name in self.modalities}
+        self.lengths = {name: self._lengths(name) for name in self.modalities}
+        self.sizes = self._sizes()
+
+    def _lengths(self, modality: str) -> np.ndarray:
+        """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
+        found = self.streams[modality].lengths[self.rows]
+        lengths = found + 2 * (found > 0) if modality == "text" else found
+        shortest, longest = self.limits[modality]
+        self._tell((lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing")
+        if longest is not None:
+            self._tell(lengths > longest, lengths, modality, f"longer than {longest}, cut at the end")
+            lengths = np.minimum(lengths, longest)
+        return np.where(lengths < shortest, 0, lengths).astype(np.int64)
+
+    def _tell(self, hit: np.ndarray, lengths: np.ndarray, modality: str, what: str) -> None:
+        if hit.any():
+            unit = {"audio": "samples", "text": "tokens", "video": "frames"}[modality]
+            first = [f"{self.utterances[i].id} ({lengths[i]})" for i in np.flatnonzero(hit)[:SHOWN]]
+            logger.warning(
+                "%s: %s of %d utterances, in %s, %s: %s%s",
+                *(self.subset, modality, hit.sum(), unit, what, ", ".join(first), " ..." if hit.sum() > SHOWN else ""),
+            )
+
+    def _sizes(self) -> np.ndarray:
+        scaled = [-(-self.lengths[name] // AUDIO_STEP) if name == "audio" else self.lengths[name] for name in self.modalities]
+        return np.maximum(1, np.max(scaled, axis=0)).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"index": index, **{name: self._read(name, index) for name in self.modalities}}
+
+    def _read(self, modality: str, index: int) -> np.ndarray | None:
+        length = int(self.lengths[modality][index])
+        if not length:
+            return None
+        item = self.streams[modality][int(self.rows[index])]
+        if modality == "audio":
+            return item[:length].astype(np.float32) / 32768.0
+        if modality == "text":
+            return np.concatenate([[self.bos], item[: length - 2], [self.eos]]).astype(np.int64)
+        return np.stack([decode_jpeg(frame) for frame in unpack_frames(item)[:length]]).transpose(0, 3, 1, 2)
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Batch of `net_input` (inputs, padding_masks), `target`, `id`, `subset`, `nsentences` and `ntokens`."""
+        if not samples:
+            return {}
+        inputs, masks = {}, {}
+        empty = {
+            "audio": np.zeros(0, np.float32),
+            "text": np.zeros(0, np.int64),
+            "video": np.zeros((0, 3, 1, 1), np.uint8),
+        }
+        for name in self.modalities:
+            value = self.pad if name == "text" else 0
+            inputs[name], masks[name] = pad([sample[name] for sample in samples], value, empty[name])
+        indices = [sample["index"] for sample in samples]
+        return {
+            "id": torch.tensor(indices, dtype=torch.long),
+            "net_input": {"inputs": inputs, "padding_masks": masks},
+            "target": {
+                name: kind.collate([self.labels[name][index] for index in indices]) for name, kind in self.kinds.items()
+            },
+            "subset": self.subset,
+            "nsentences": len(samples),
+            "ntokens": int(self.sizes[indices].sum()),
+        }
+
+    def num_tokens(self, index: int) -> int:
+        """Length of the longest modality: 10 ms of audio, a text token and a video frame count one each."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def ordered_indices(self) -> np.ndarray:
+        """Utterances by length; fairseq seeds NumPy with seed + epoch around the call."""
+        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        return order[np.argsort(self.sizes[order], kind="stable")].astype(np.int64)
+
+    def batch_by_size(self, indices: np.ndarray, max_tokens: int | None = None, **kwargs: Any) -> Any:
+        """As fairseq's.
+
+        Raises:
+            MMFairseqError: an utterance alone is larger than `max_tokens`.
+        """
+        if max_tokens is not None and self.sizes[indices].max(initial=0) > max_tokens:
+            worst = int(indices[self.sizes[indices].argmax()])
+            raise MMFairseqError(
+                f"utterance {self.utterances[worst].id!r} has {self.sizes[worst]} tokens, more than --max-tokens "
+                f"{max_tokens}; give at least {self.sizes[worst]}"
+            )
+        return super().batch_by_size(indices, max_tokens=max_tokens, **kwargs)
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        return False

@@ -1,0 +1,126 @@
+"""Every repair of fairseq, each with its reason. Nothing else in the package patches anything.
+
+`apply()` runs when the package is imported, that is before fairseq loads a file or starts a process.
+"""
+
+import argparse
+import collections
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fairseq import meters
+from fairseq.data.dictionary import Dictionary
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import progress_bar
+from fairseq.models import distributed_fairseq_model
+
+from .errors import MMFairseqError
+
+
+def apply() -> None:
+    """Make all repairs; a second call changes nothing."""
+    if getattr(distributed_utils.infer_init_method, "repaired_by", None) == __name__:
+        return
+    torch.serialization.add_safe_globals(_safe_globals())
+    distributed_utils.infer_init_method = _infer_init_method(distributed_utils.infer_init_method)
+    distributed_utils.all_gather_list = _all_gather_list
+    distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(distributed_fairseq_model.DistributedDataParallel)
+    for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
+        bar._format_stats = _hide_private(bar._format_stats)
+
+
+def _safe_globals() -> list[Any]:
+    """Types that checkpoints of fairseq hold and `torch.load(weights_only=True)` refuses.
+
+    torch >= 2.6 loads with `weights_only=True`; public checkpoints hold their options as a Namespace, their meters, NumPy
+    scalars under the old and the new module name, and distributed resuming sends `_TensorPlaceholder`s.
+    """
+    dtypes = [getattr(np.dtypes, name) for name in dir(np.dtypes) if isinstance(getattr(np.dtypes, name), type)]
+    multiarray = np._core.multiarray  # type: ignore[attr-defined]
+    named: list[Any] = [
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    ]
+    for meter in (meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter):
+        named += [meter, (meter, f"fairseq.meters.{meter.__name__}")]
+    return [
+        argparse.Namespace,
+        collections.defaultdict,
+        np.dtype,
+        np.ndarray,
+        *dtypes,
+        multiarray.scalar,
+        multiarray._reconstruct,
+        *named,
+        distributed_utils._TensorPlaceholder,
+        Dictionary,
+    ]
+
+
+def _infer_init_method(original: Callable) -> Callable:
+    """Processes started by torchrun on a machine without a GPU.
+
+    fairseq takes its default world size from the number of GPUs, so that under torchrun on a CPU every process trains
+    alone in the same folder; where it does see torchrun it divides by the number of GPUs; and its own spawn on zero
+    devices starts nothing and reports success.
+    """
+
+    @functools.wraps(original)
+    def infer(cfg: Any, force_distributed: bool = False) -> None:
+        if torch.cuda.is_available() or cfg.tpu:
+            return original(cfg, force_distributed)
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ and cfg.distributed_init_method is None:
+            cfg.distributed_init_method = "env://"
+            cfg.distributed_world_size = int(os.environ["WORLD_SIZE"])
+            cfg.distributed_rank = int(os.environ["RANK"])
+            cfg.device_id = 0
+            cfg.distributed_no_spawn = True
+            cfg.distributed_backend = "gloo"
+        elif cfg.distributed_world_size > 1 and not cfg.distributed_no_spawn:
+            raise MMFairseqError(
+                f"--distributed-world-size {cfg.distributed_world_size} on a machine without a GPU: start the processes "
+                f"with `torchrun --nproc_per_node {cfg.distributed_world_size} $(which fairseq-train) ...` instead"
+            )
+
+    infer.repaired_by = __name__  # type: ignore[attr-defined]
+    return infer
+
+
+def _all_gather_list(data: Any, group: Any = None, max_size: int = 16384) -> list[Any]:
+    """Gather any object from all ranks.
+
+    fairseq's own goes through CUDA byte tensors, which a CPU lacks, and refuses more than `max_size` bytes, which the
+    predictions of a whole split exceed.
+    """
+    group = group or distributed_utils.get_global_group()
+    out: list[Any] = [None] * distributed_utils.get_world_size(group)
+    dist.all_gather_object(out, data, group=group)
+    return out
+
+
+def _cpu_ready_ddp(original: Callable) -> Callable:
+    """`DistributedDataParallel` refuses device ids for modules on the CPU, and fairseq always passes one."""
+
+    @functools.wraps(original, updated=())
+    def build(module: torch.nn.Module, device_ids: Any = None, output_device: Any = None, **kwargs: Any) -> Any:
+        if next(module.parameters()).device.type == "cpu":
+            device_ids = output_device = None
+        return original(module=module, device_ids=device_ids, output_device=output_device, **kwargs)
+
+    return build
+
+
+def _hide_private(original: Callable) -> Callable:
+    """`fairseq-validate` shows the raw log of every batch; keys with a leading underscore (counts) are not for people."""
+
+    @functools.wraps(original)
+    def format_stats(self: Any, stats: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        public = type(stats)((key, value) for key, value in stats.items() if "_" != key[:1])
+        return original(self, public, *args, **kwargs)
+
+    return format_stats

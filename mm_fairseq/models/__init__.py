@@ -1,0 +1,5 @@
+"""Architectures: one registered model a file."""
+
+from . import ssl_fusion
+
+__all__ = ["ssl_fusion"]

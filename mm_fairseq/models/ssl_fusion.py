@@ -1,0 +1,211 @@
+"""Fusion of pretrained self-supervised features of audio, text and video.
+
+Siriwardhana et al., "Multimodal emotion recognition with transformer-based self supervised feature fusion", IEEE Access
+2020, DOI 10.1109/ACCESS.2020.3026823 (`ssl_fusion`, `robertEMO_large`, `robertaEMO_base`), and "Jointly fine-tuning
+'BERT-like' self supervised models to improve multimodal speech emotion recognition", Interspeech 2020, arXiv 2008.06682
+(`semiemo`, shallow fusion).
+
+Deviations from the original code:
+- any set of modalities, also by row; the original's two-modality modes come out as special cases;
+- padding is known from masks made where the data is read: not from pixel values, not from sample differences;
+- wav2vec's GroupNorm and every attention ignore padding, so that a result does not depend on the batch;
+- text is padded to the longest of the batch, not to 512 tokens, audio not to 150,000 samples, video not to 300 frames;
+- only the query position that is read is computed in the cross streams;
+- the video stream is not scaled by the text's embedding scale.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from torch import Tensor, nn
+
+from ..backbones import BackboneSet
+from ..errors import MMFairseqError
+from ..modules.encoder import StreamEncoder
+from ..modules.fusion import InterModalFusion, ShallowFusion, Stream
+from ..modules.heads import Heads
+
+logger = logging.getLogger(__name__)
+
+FUSIONS = ("inter_modal", "shallow")
+
+
+@dataclass
+class SSLFusionConfig(FairseqDataclass):
+    """Sizes as in the original's command line; widths are those of the backbones unless `embed_dim` is given."""
+
+    audio_backbone: str = field(
+        default="mfcc", metadata={"help": "audio encoder: NAME, NAME:FILE or NAME:key=value,... (wav2vec, mfcc)"}
+    )
+    text_backbone: str = field(
+        default="embedding", metadata={"help": "text encoder: NAME, NAME:FILE or NAME:key=value,... (roberta, embedding)"}
+    )
+    video_backbone: str = field(
+        default="fabnet", metadata={"help": "video encoder: NAME, NAME:FILE or NAME:key=value,... (fabnet)"}
+    )
+    finetune_backbones: str = field(
+        default="",
+        metadata={"help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"},
+    )
+    fusion: str = field(default="inter_modal", metadata={"help": "how modalities are fused: inter_modal or shallow"})
+    embed_dim: int = field(
+        default=0, metadata={"help": "project every modality to this width first; 0 keeps the backbones' own widths"}
+    )
+    encoder_layers: int = field(
+        default=2, metadata={"help": "self-attention layers of each stream but RoBERTa's, whose <s> sums it up already"}
+    )
+    encoder_layers_cross: int = field(default=2, metadata={"help": "layers of each cross-attention stream"})
+    encoder_attention_heads: int = field(default=4, metadata={"help": "attention heads"})
+    encoder_ffn_embed_dim: int = field(default=1024, metadata={"help": "inner width of the feed-forward layers"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
+    pooler_dropout: float = field(default=0.1, metadata={"help": "dropout around the hidden layer of the head"})
+    max_positions_a: int = field(default=936, metadata={"help": "audio frames beyond this many are cut off"})
+    max_positions_t: int = field(default=512, metadata={"help": "text tokens beyond this many are cut off"})
+    max_positions_v: int = field(default=301, metadata={"help": "video frames beyond this many are cut off"})
+    backbone_args: Any = field(
+        default=None, metadata={"help": "what the backbones are built from; filled in by the task, not by hand"}
+    )
+
+
+@register_model("ssl_fusion", dataclass=SSLFusionConfig)
+class SSLFusion(BaseFairseqModel):
+    """Backbones, a self-attention stream for each modality, fusion, a head for each target.
+
+    Args:
+        cfg: sizes; `cfg.backbone_args` says what the backbones are built from.
+        outputs: target name to number of outputs.
+    """
+
+    def __init__(self, cfg: SSLFusionConfig, outputs: dict[str, int]) -> None:
+        super().__init__()
+        if cfg.fusion not in FUSIONS:
+            raise MMFairseqError(f"--fusion {cfg.fusion!r}; allowed: {', '.join(FUSIONS)}")
+        self.backbones = BackboneSet(cfg.backbone_args)
+        dims = {name: cfg.embed_dim or dim for name, dim in self.backbones.dims.items()}
+        for name, dim in dims.items():
+            if dim % cfg.encoder_attention_heads:
+                raise MMFairseqError(
+                    f"--encoder-attention-heads {cfg.encoder_attention_heads} does not divide the width {dim} of {name}; "
+                    "choose another number or a common width by --embed-dim"
+                )
+        self.projections = nn.ModuleDict(
+            {
+                name: nn.Linear(dim, cfg.embed_dim) if cfg.embed_dim else nn.Identity()
+                for name, dim in self.backbones.dims.items()
+            }
+        )
+        self.limits = {"audio": cfg.max_positions_a, "text": cfg.max_positions_t, "video": cfg.max_positions_v}
+        heads, ffn_dim, dropout = cfg.encoder_attention_heads, cfg.encoder_ffn_embed_dim, cfg.dropout
+        self.encoders = nn.ModuleDict(
+            {
+                name: StreamEncoder(
+                    dim, heads, cfg.encoder_layers, ffn_dim, self.limits[name], dropout, cfg.attention_dropout
+                )
+                for name, dim in dims.items()
+                if not self.backbones.encoders[name].summarises
+            }
+        )
+        self.fusion: InterModalFusion | ShallowFusion
+        if cfg.fusion == "shallow":
+            logger.warning("--encoder-layers-cross %d: shallow fusion has no cross layers", cfg.encoder_layers_cross)
+            self.fusion = ShallowFusion(dims)
+        else:
+            self.fusion = InterModalFusion(
+                dims, heads, cfg.encoder_layers_cross, ffn_dim, dropout, cfg.attention_dropout
+            )
+        self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=cfg.fusion != "shallow")
+        for module in (self.projections, self.encoders, self.fusion, self.heads):
+            module.apply(_init_bert)
+
+    @classmethod
+    def build_model(cls, cfg: SSLFusionConfig, task: Any) -> "SSLFusion":
+        return cls(cfg, task.outputs)
+
+    def forward(self, inputs: dict[str, Tensor], padding_masks: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Predict.
+
+        Args:
+            inputs: audio (B, T), text (B, T), video (B, T, 3, H, W), whichever the model was built for.
+            padding_masks: (B, T) each.
+
+        Returns:
+            `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`.
+        """
+        streams = {}
+        for name, features in self.backbones(inputs, padding_masks).items():
+            x, mask = self.projections[name](features.x), features.padding_mask
+            present = ~mask.all(dim=1)
+            if name in self.encoders:
+                x, mask = self.encoders[name](x, mask)
+            streams[name] = Stream(x, mask, present)
+        fused = self.fusion(streams)
+        return {"logits": self.heads(fused), "features": {"fused": fused}}
+
+    def input_limits(self) -> dict[str, tuple[int, int]]:
+        """Shortest and longest input of each modality, in samples, tokens or frames; longer ones are cut by the dataset."""
+        return {name: self.backbones.input_limits(name, self.limits[name]) for name in self.backbones.names}
+
+    def max_positions(self) -> None:
+        """No utterance is left out for its length."""
+        return None
+
+
+def _init_bert(module: nn.Module) -> None:
+    """Normal(0, 0.02) weights and zero biases for linear layers, as BERT has them; norms keep ones and zeros."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.MultiheadAttention):
+        weights = [module.in_proj_weight, module.q_proj_weight, module.k_proj_weight, module.v_proj_weight]
+        for weight in filter(lambda weight: weight is not None, weights):
+            torch.nn.init.normal_(weight, std=0.02)
+
+
+@dataclass
+class RobertEMOLargeConfig(SSLFusionConfig):
+    """The original frozen trimodal system."""
+
+    encoder_attention_heads: int = field(default=4, metadata={"help": "attention heads"})
+
+
+@register_model("robertEMO_large", dataclass=RobertEMOLargeConfig)
+class RobertEMOLarge(SSLFusion):
+    """`ssl_fusion` under the original's name for wide backbones (text 1024, audio 512, video 256)."""
+
+
+@dataclass
+class RobertaEMOBaseConfig(SSLFusionConfig):
+    """One layer each, for backbones of base size."""
+
+    encoder_layers: int = field(
+        default=1, metadata={"help": "self-attention layers of each stream but RoBERTa's, whose <s> sums it up already"}
+    )
+    encoder_layers_cross: int = field(default=1, metadata={"help": "layers of each cross-attention stream"})
+    encoder_ffn_embed_dim: int = field(default=768, metadata={"help": "inner width of the feed-forward layers"})
+
+
+@register_model("robertaEMO_base", dataclass=RobertaEMOBaseConfig)
+class RobertaEMOBase(SSLFusion):
+    """A smaller `ssl_fusion` under the original's name."""
+
+
+@dataclass
+class SemiEmoConfig(SSLFusionConfig):
+    """Joint fine-tuning with shallow fusion."""
+
+    fusion: str = field(default="shallow", metadata={"help": "how modalities are fused: inter_modal or shallow"})
+    finetune_backbones: str = field(
+        default="audio,text",
+        metadata={"help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"},
+    )
+
+
+@register_model("semiemo", dataclass=SemiEmoConfig)
+class SemiEmo(SSLFusion):
+    """`ssl_fusion` with trained backbones whose position 0 is concatenated."""
