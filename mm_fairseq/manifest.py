@@ -1,11 +1,11 @@
 """The manifest: one row an utterance, a tab-separated table that a person can write by hand.
 
-Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the column names, then the rows: `COLUMNS`, then one
-column a target. There is no quoting. An empty field is a missing modality or a missing label.
+Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the column names, then the rows: `COLUMNS`, then
+one column a target. There is no quoting. An empty field is a missing modality or a missing label.
 
-`start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that is cut
-already, or cut elsewhere, says so with a W3C media fragment (https://www.w3.org/TR/media-frags/) behind its path: `#t=0` the
-whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region of the picture in pixels, joined by `&`.
+`start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that is
+cut already, or cut elsewhere, says so with a W3C media fragment (https://www.w3.org/TR/media-frags/) behind its path:
+`#t=0` the whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region of the picture in pixels, joined by `&`.
 """
 
 import math
@@ -102,7 +102,7 @@ class Manifest:
         return len(self.utterances)
 
     def check(self, where: str = "manifest", first_line: int = 1) -> None:
-        """Raises MMFairseqError for an id that is empty or used twice, a path out of the root, a time span that is empty."""
+        """Raises MMFairseqError for an id that is empty or used twice, a path out of the root, an empty time span."""
         seen: dict[str, int] = {}
         for line, row in enumerate(self.utterances, start=first_line):
             reason = None
@@ -132,7 +132,10 @@ class Manifest:
         path = Path(path)
         if not path.is_file():
             raise MMFairseqError(f"{path}: no such manifest; `mm-fairseq prepare` writes one")
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise MMFairseqError(f"{path}: byte {error.start} is not UTF-8; save the manifest as UTF-8") from None
         if not lines[0].startswith("# root="):
             raise MMFairseqError(f"{path}:1: expected '# root=DIR', found {lines[0][:80]!r}")
         root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
@@ -141,8 +144,11 @@ class Manifest:
         if tuple(header[: len(COLUMNS)]) != COLUMNS:
             raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
         targets = header[len(COLUMNS) :]
-        if len(set(targets)) != len(targets) or "" in targets:
-            raise MMFairseqError(f"{path}:2: target columns must have different, non-empty names, found {targets}")
+        if len(set(header)) != len(header) or "" in targets:
+            raise MMFairseqError(
+                f"{path}:2: target columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
+                f"found {targets}"
+            )
         rows = []
         for number, line in enumerate(lines[2:], start=3):
             if line.strip():
@@ -159,12 +165,11 @@ class Manifest:
         self.check(str(path), first_line=3)
         out = [f"# root={self.root}", "\t".join([*COLUMNS, *self.targets])]
         for row in self.utterances:
-            fields = [_text(getattr(row, name)) for name in COLUMNS] + [row.labels.get(name, "") for name in self.targets]
-            out.append("\t".join(fields))
+            fields = [_text(getattr(row, name)) for name in COLUMNS]
+            out.append("\t".join(fields + [row.labels.get(name, "") for name in self.targets]))
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("\n".join(out) + "\n", encoding="utf-8")
         temporary.replace(path)
-
 
 
 def _text(value: str | float | None) -> str:
@@ -204,6 +209,8 @@ def _path_fault(row: Utterance, modality: str) -> str | None:
     if medium is None:
         return None
     path = PurePosixPath(medium.path)
+    if not medium.path:
+        return f"{modality} {getattr(row, modality)!r} names no file"
     if path.is_absolute() or os.path.normpath(medium.path).split("/")[0] == "..":
         return f"{modality} path {medium.path!r} leads out of the root; write it relative to the root"
     if medium.end is not None and medium.end <= (medium.start or 0):

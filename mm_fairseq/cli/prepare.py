@@ -1,0 +1,62 @@
+"""`mm-fairseq prepare`: turn a raw corpus into a manifest with splits and targets."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..corpora import CORPORA, base
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `CORPUS RAW OUT` and the options of each corpus."""
+    corpora = parser.add_subparsers(dest="corpus", required=True, metavar="{" + ",".join(CORPORA.names()) + "}")
+    for name in CORPORA.names():
+        corpus = CORPORA.get(name)
+        each = corpora.add_parser(name, help=corpus.help, description=corpus.help)
+        each.add_argument("raw", type=Path, metavar="RAW", help=corpus.raw)
+        each.add_argument("out", type=Path, metavar="OUT", help="the prepared folder to write")
+        each.add_argument("--overwrite", action="store_true", help="replace an OUT that an earlier run wrote")
+        corpus.add_arguments(each)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Parse the corpus, compare the counts, write OUT, show the account; 0 on success."""
+    base.check_free(args.out, args.overwrite)
+    prepared = CORPORA.get(args.corpus)().parse(Path(os.path.abspath(args.raw)), args)
+    base.check_counts(prepared, getattr(args, "accept_counts", False))
+    account = base.write(args.corpus, prepared, args.out, args.overwrite)
+    show(account, Console())
+    return 0
+
+
+def show(account: dict[str, Any], console: Console) -> None:
+    """Print an account: a line of totals, one table a target and protocol, the notes."""
+    media = ", ".join(f"{modality} {count}" for modality, count in account["modalities"].items())
+    totals = f"{account['utterances']} utterances ({media}), {len(account['speakers'])} speakers"
+    console.print(f"{account['corpus']}: {totals}", highlight=False, soft_wrap=True)
+    for target in account["targets"]:
+        for protocol in account["splits"]:
+            console.print(_table(account, target, protocol))
+    if account["excluded"]:
+        left_out = ", ".join(f"{label} {count}" for label, count in account["excluded"].items())
+        console.print(f"left out: {left_out}", highlight=False, markup=False, soft_wrap=True)
+    for note in account["notes"]:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(account: dict[str, Any], target: str, protocol: str) -> Table:
+    columns = list(account["targets"][target])
+    table = Table(title=f"{target}, {protocol}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("fold")
+    for name in ("rows", "speakers", *(name or "(none)" for name in columns)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for fold, splits in account["splits"][protocol].items():
+        for split, counts in splits.items():
+            labels = [f"{counts['targets'][target].get(name, 0):.6g}" for name in columns]
+            table.add_row(f"{fold} {split}", str(counts["utterances"]), str(counts["speakers"]), *labels)
+    return table

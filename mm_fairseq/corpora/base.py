@@ -1,0 +1,253 @@
+"""What every corpus shares: the result of parsing, the account of it, and the prepared folder on disk."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import MMFairseqError
+from ..manifest import MODALITIES, Manifest, Utterance
+from ..registry import Registry
+from ..targets import Target, write_targets
+
+SPLITS = ("train", "valid", "test")
+
+Fold = dict[str, list[str]]
+"""{split: ids}."""
+
+
+@dataclass
+class Prepared:
+    """A parsed corpus.
+
+    Args:
+        manifest: the rows.
+        targets: what the label columns mean.
+        protocols: {protocol: {fold: {split: ids}}}; the first protocol and its first fold are the default.
+        excluded: what was left out of the manifest, {reason or label: count}.
+        published: counts that the literature gives, {name: count}; compared with `seen`.
+        seen: the same counts, as found.
+        details: further counts of the corpus, for `account.json`.
+        notes: sentences that the user must read.
+    """
+
+    manifest: Manifest
+    targets: list[Target]
+    protocols: dict[str, dict[str, Fold]]
+    excluded: dict[str, int] = field(default_factory=dict)
+    published: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    details: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Corpus:
+    """One raw corpus. Subclasses are registered in `CORPORA` under the name that users type.
+
+    `help` is the line of `mm-fairseq prepare --help`, `raw` says what the first argument is.
+    """
+
+    help = ""
+    raw = ""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of this corpus alone."""
+
+    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+        """Read the corpus at `raw`.
+
+        Raises:
+            MMFairseqError: `file:line: utterance 'id': reason` for a fault in a file, else the option or folder.
+        """
+        raise AssertionError("a corpus defines parse")
+
+
+CORPORA: Registry[type[Corpus]] = Registry("corpus")
+
+
+def read_text(path: Path) -> str:
+    """A text file of unknown age: UTF-8 (with or without a mark), else Windows-1252, else Latin-1 (any bytes)."""
+    data = path.read_bytes()
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def one_line(text: str) -> str:
+    """`text` with every run of white space as one space, as a manifest field needs it."""
+    return " ".join(text.replace("\x00", "").split())
+
+
+def named(ids: Sequence[str], shown: int = 3) -> str:
+    """The first few of `ids` for a message: "a, b, c and 7 more"."""
+    rest = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return ", ".join(ids[:shown]) + rest
+
+
+def check_row(row: Utterance, root: Path, file: Path, line: int) -> None:
+    """Check one row where it was read, so that the error names `file:line`.
+
+    Raises:
+        MMFairseqError: the row has neither audio nor text nor video, or `Manifest.check` refuses it.
+    """
+    Manifest(root, [], [row]).check(str(file), first_line=line)
+    if not (row.audio or row.text or row.video):
+        raise MMFairseqError(f"{file}:{line}: utterance {row.id!r}: has no audio, no text and no video")
+
+
+def check_counts(prepared: Prepared, accept: bool = False) -> None:
+    """Compare what was found with the published counts.
+
+    Raises:
+        MMFairseqError: they differ and `accept` is False.
+    """
+    wrong = [
+        f"{name} {prepared.seen.get(name, 0)} instead of {count}"
+        for name, count in prepared.published.items()
+        if prepared.seen.get(name, 0) != count
+    ]
+    if wrong and not accept:
+        raise MMFairseqError(
+            f"the counts differ from the published ones: {'; '.join(wrong)}; is the corpus complete? "
+            "--accept-counts goes on all the same"
+        )
+    if wrong:
+        prepared.notes.append(f"accepted: counts differ from the published ones: {'; '.join(wrong)}")
+
+
+def account(name: str, prepared: Prepared) -> dict[str, Any]:
+    """Everything countable about a prepared corpus, as `account.json` holds it."""
+    rows = prepared.manifest.utterances
+    by_id = {row.id: row for row in rows}
+    return {
+        "corpus": name,
+        "utterances": len(rows),
+        "excluded": dict(sorted(prepared.excluded.items())),
+        "modalities": {modality: sum(bool(getattr(row, modality)) for row in rows) for modality in MODALITIES},
+        "targets": {target.name: label_counts(target, rows) for target in prepared.targets},
+        "speakers": dict(sorted(Counter(row.speaker for row in rows if row.speaker).items())),
+        "sessions": dict(sorted(Counter(row.session for row in rows if row.session).items())),
+        "protocols": [{"name": protocol, "folds": list(folds)} for protocol, folds in prepared.protocols.items()],
+        "splits": {
+            protocol: {
+                fold: {
+                    split: _split_account(prepared.targets, [by_id[i] for i in ids]) for split, ids in splits.items()
+                }
+                for fold, splits in folds.items()
+            }
+            for protocol, folds in prepared.protocols.items()
+        },
+        "published": prepared.published,
+        "seen": prepared.seen,
+        "details": prepared.details,
+        "notes": prepared.notes,
+    }
+
+
+def label_counts(target: Target, rows: Sequence[Utterance]) -> dict[str, float]:
+    """Count of each class, and of "" for rows without a label; for numbers their count, least, mean and greatest."""
+    labels = [row.labels.get(target.name, "") for row in rows]
+    counts: dict[str, float] = {}
+    if target.classes:
+        counts.update({label: labels.count(label) for label in target.classes})
+    else:
+        values = [float(label) for label in labels if label]
+        counts["labelled"] = len(values)
+        if values:
+            counts.update(min=min(values), mean=round(sum(values) / len(values), 6), max=max(values))
+    if "" in labels:
+        counts[""] = labels.count("")
+    return counts
+
+
+def _split_account(targets: Sequence[Target], rows: Sequence[Utterance]) -> dict[str, Any]:
+    return {
+        "utterances": len(rows),
+        "speakers": len({row.speaker for row in rows if row.speaker}),
+        "targets": {target.name: label_counts(target, rows) for target in targets},
+    }
+
+
+def write(name: str, prepared: Prepared, out: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Write the prepared folder in one step: it appears complete or not at all. Returns the account.
+
+    Args:
+        name: the corpus, as registered.
+        prepared: what the corpus parsed.
+        out: the folder; new, empty, or with `overwrite` one that this function wrote.
+
+    Raises:
+        MMFairseqError: `out` is taken, or the protocols do not fit the manifest.
+    """
+    out = Path(os.path.abspath(out))
+    check_free(out, overwrite)
+    _check_protocols(prepared)
+    counts = account(name, prepared)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    temporary.mkdir(parents=True)
+    try:
+        for protocol, folds in prepared.protocols.items():
+            for fold, splits in folds.items():
+                folder = temporary / "splits" / protocol / fold
+                folder.mkdir(parents=True)
+                for split in SPLITS:
+                    (folder / split).write_text("".join(f"{i}\n" for i in splits.get(split, [])), encoding="utf-8")
+        write_targets(temporary / "targets.json", prepared.targets)
+        (temporary / "account.json").write_text(
+            json.dumps(counts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+        prepared.manifest.write(temporary / "manifest.tsv")
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not out.exists() and old.exists():
+            old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    return counts
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Raises MMFairseqError where writing `out` would replace something that it must not."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise MMFairseqError(f"{out}: is a file; the output must be a folder")
+    found = {path.name for path in out.iterdir()}
+    foreign = sorted(found - {"manifest.tsv", "targets.json", "account.json", "splits"})
+    if foreign:
+        raise MMFairseqError(f"{out}: holds other files ({named(foreign)}); give a new or empty folder")
+    if found and not overwrite:
+        raise MMFairseqError(f"{out}: is already a prepared folder; --overwrite replaces it")
+
+
+def _check_protocols(prepared: Prepared) -> None:
+    known = {row.id for row in prepared.manifest.utterances}
+    if not known:
+        raise MMFairseqError("no utterance is left: the corpus is empty, or every label is outside the classes")
+    for protocol, folds in prepared.protocols.items():
+        for fold, splits in folds.items():
+            where = f"protocol {protocol!r}, fold {fold!r}"
+            if not all(re.fullmatch(r"\w[\w.-]*", part) for part in (protocol, fold)):
+                raise MMFairseqError(f"{where}: a name consists of letters, digits, '_', '-' and '.'")
+            if unknown := sorted(set(splits) - set(SPLITS)):
+                raise MMFairseqError(f"{where}: unknown splits {named(unknown)}; allowed: {', '.join(SPLITS)}")
+            times = Counter(i for ids in splits.values() for i in ids)
+            if twice := [i for i, count in times.items() if count > 1]:
+                raise MMFairseqError(f"{where}: {len(twice)} utterances stand in two splits: {named(twice)}")
+            if strange := sorted(set(times) - known):
+                raise MMFairseqError(f"{where}: {len(strange)} ids are not in the manifest: {named(strange)}")
+            if empty := [split for split in SPLITS if not splits.get(split)]:
+                prepared.notes.append(f"{where}: no utterances in {', '.join(empty)}")

@@ -1,0 +1,70 @@
+"""Records of a csv or tsv file, with the lines that they begin in."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import MMFairseqError
+from .base import named
+
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
+
+
+@dataclass
+class Record:
+    """One record: {column: text as it stands}."""
+
+    line: int
+    fields: dict[str, str]
+
+
+def read_table(file: Path, delimiter: str = "auto") -> tuple[list[str], list[Record]]:
+    """Header and records of a csv or tsv file. Records without any content are passed over.
+
+    Raises:
+        MMFairseqError: the file is missing, is not UTF-8, or a record has another number of fields than the header.
+    """
+    if not file.is_file():
+        raise MMFairseqError(f"{file}: no such file")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise MMFairseqError(
+            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
+        ) from None
+    sign = DELIMITERS.get(delimiter) or _guess(file, text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
+    header: list[str] = []
+    records, line = [], 1
+    try:
+        for fields in reader:
+            begin, line = line, reader.line_num + 1
+            if not any(value.strip() for value in fields):
+                continue
+            if not header:
+                header = [value.strip() for value in fields]
+                continue
+            if len(fields) != len(header) or (sign == "\t" and any("\t" in value for value in fields)):
+                raise MMFairseqError(
+                    f"{file}:{begin}: {len(fields)} fields, the header has {len(header)}; delimiter {sign!r}; "
+                    'is a quotation mark not closed, or not doubled ("") inside a quoted field?'
+                )
+            records.append(Record(begin, dict(zip(header, fields, strict=True))))
+    except csv.Error as error:
+        raise MMFairseqError(
+            f"{file}:{line}: {error}; a quotation mark inside a quoted field is written twice, and each must be closed"
+        ) from None
+    if not records:
+        raise MMFairseqError(f"{file}: holds no records")
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise MMFairseqError(f"{file}:1: column {named(twice)} stands twice in the header")
+    return header, records
+
+
+def _guess(file: Path, text: str) -> str:
+    if file.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    header = text.lstrip().split("\n", 1)[0]
+    return max(DELIMITERS.values(), key=header.count)

@@ -1,0 +1,281 @@
+"""Anybody's own corpus: a csv or tsv file with one utterance a record."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import MMFairseqError
+from ..manifest import COLUMNS, Manifest, Utterance
+from ..targets import KINDS, Target, kind_of
+from .base import CORPORA, SPLITS, Corpus, Prepared, check_row, named, one_line
+from .draw import draw
+from .records import DELIMITERS, Record, read_table
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "development": "valid",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+
+_FRAGMENT = re.compile(r"#(t|xywh)=.*$")
+
+
+@dataclass
+class Wish:
+    """A `--target NAME=COLUMN[:KIND]`."""
+
+    name: str
+    column: str
+    kind: str
+
+
+@CORPORA.register("table")
+class Table(Corpus):
+    """The parser."""
+
+    help = "any corpus listed in a csv or tsv file"
+    raw = "the file, csv or tsv, UTF-8, with a header line"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--columns",
+            action="append",
+            required=True,
+            metavar="FIELD=COLUMN,...",
+            help=f"which column holds which field; fields: {', '.join(COLUMNS)}",
+        )
+        parser.add_argument(
+            "--target",
+            action="append",
+            required=True,
+            metavar="NAME=COLUMN[:KIND]",
+            help=f"what to predict; kinds: {', '.join(KINDS.names())} (default: single); may be given several times",
+        )
+        parser.add_argument(
+            "--classes",
+            action="append",
+            default=[],
+            metavar="[TARGET=]A,B,C",
+            help="the classes of a target in the order of their numbers (default: those that occur, sorted)",
+        )
+        parser.add_argument("--root", type=Path, help="the folder that paths are relative to (default: the file's)")
+        parser.add_argument(
+            "--delimiter",
+            choices=["auto", *DELIMITERS],
+            default="auto",
+            help="auto: tab in a .tsv, else seen in the header",
+        )
+        parser.add_argument(
+            "--protocol",
+            choices=["auto", "official", "by_speaker", "random"],
+            default="auto",
+            help="official: the split column; by_speaker, random: 70/15/15 drawn from a hash, no speaker or no "
+            "recording in two splits; auto: the first of them that the columns allow",
+        )
+
+    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+        root = Path(os.path.abspath(args.root or raw.parent))
+        if not root.is_dir():
+            raise MMFairseqError(f"--root {root}: no such folder")
+        header, records = read_table(raw, args.delimiter)
+        columns = parse_columns(args.columns, header, raw)
+        wishes = [parse_wish(text, header, raw) for text in args.target]
+        if len({wish.name for wish in wishes}) < len(wishes):
+            raise MMFairseqError(f"--target: two targets have the same name: {', '.join(wish.name for wish in wishes)}")
+        rows = self._rows(raw, root, records, columns, wishes)
+        targets = make_targets(wishes, parse_classes(args.classes, wishes), rows)
+        for record, row in zip(records, rows, strict=True):
+            for target in targets:
+                try:
+                    kind_of(target).encode(row.labels[target.name])
+                except MMFairseqError as error:
+                    raise MMFairseqError(f"{raw}:{record.line}: utterance {row.id!r}: {error}") from None
+        prepared = Prepared(Manifest(root, [target.name for target in targets], rows), targets, {})
+        for target in targets:
+            if missing := sum(not row.labels[target.name] for row in rows):
+                prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
+        self._protocols(args.protocol, columns, prepared)
+        return prepared
+
+    def _rows(
+        self, raw: Path, root: Path, records: Sequence[Record], columns: dict[str, str], wishes: Sequence[Wish]
+    ) -> list[Utterance]:
+        values = [{name: one_line(record.fields[column]) for name, column in columns.items()} for record in records]
+        ids = [value["id"] for value in values] if "id" in columns else make_ids(values)
+        lines: dict[str, int] = {}
+        rows = []
+        for record, value, name in zip(records, values, ids, strict=True):
+            where = f"{raw}:{record.line}: utterance {name!r}"
+            if name in lines:
+                raise MMFairseqError(
+                    f"{where}: the id stands already in line {lines[name]}; ids are unique over all splits"
+                )
+            lines[name] = record.line
+            if "split" in columns:
+                value["split"] = _split(value["split"], f"{where}: column {columns['split']!r}")
+            for modality in ("audio", "video"):
+                value[modality] = relative(value.get(modality, ""), root, where)
+            row = Utterance(
+                **{**value, "id": name, "start": _seconds(value, "start", where), "end": _seconds(value, "end", where)},  # type: ignore[arg-type]
+                labels={wish.name: one_line(record.fields[wish.column]) for wish in wishes},
+            )
+            check_row(row, root, raw, record.line)
+            rows.append(row)
+        return rows
+
+    def _protocols(self, protocol: str, columns: dict[str, str], prepared: Prepared) -> None:
+        rows = prepared.manifest.utterances
+        has_speakers = any(row.speaker for row in rows)
+        if protocol == "auto":
+            protocol = "official" if "split" in columns else "by_speaker" if has_speakers else "random"
+        if protocol == "official":
+            if "split" not in columns:
+                raise MMFairseqError("--protocol official: name the split column, --columns split=COLUMN")
+            fold = {split: [row.id for row in rows if row.split == split] for split in SPLITS}
+        elif protocol == "by_speaker":
+            if silent := [row.id for row in rows if not row.speaker]:
+                raise MMFairseqError(
+                    f"--protocol by_speaker: {len(silent)} utterances have no speaker: {named(silent)}; "
+                    "give --columns speaker=COLUMN, a split column, or --protocol random"
+                )
+            fold = draw(((row.speaker, row.id) for row in rows), "speakers")
+            prepared.notes.append(
+                "train, valid and test were drawn by a hash of the speaker (70/15/15): no speaker is in two of them"
+            )
+        else:
+            fold = draw(((_recording(row), row.id) for row in rows), "recordings")
+            prepared.notes.append(
+                "train, valid and test were drawn by a hash of the recording (70/15/15): "
+                "a speaker may be in several of them, and figures then look better than they are"
+            )
+        prepared.protocols[protocol] = {"1": fold}
+
+
+def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> dict[str, str]:
+    """`--columns` as {manifest column: column of the table}."""
+    columns: dict[str, str] = {}
+    for part in ",".join(texts).split(","):
+        name, sign, column = (piece.strip() for piece in part.partition("="))
+        if not sign or name not in COLUMNS:
+            raise MMFairseqError(
+                f"--columns {part!r}: expected FIELD=COLUMN with one of the fields {', '.join(COLUMNS)}"
+            )
+        if name in columns:
+            raise MMFairseqError(f"--columns: {name!r} is given twice")
+        columns[name] = _column(column, header, file)
+    if not {"audio", "text", "video"} & set(columns):
+        raise MMFairseqError("--columns: name a column for at least one of audio, text, video")
+    return columns
+
+
+def parse_wish(text: str, header: Sequence[str], file: Path) -> Wish:
+    """One `--target`."""
+    name, _, column = (piece.strip() for piece in text.partition("="))
+    if not re.fullmatch(r"[A-Za-z]\w*", name) or name in COLUMNS or not column:
+        raise MMFairseqError(
+            f"--target {text!r}: expected NAME=COLUMN[:KIND]; a name is a word of letters, digits and '_', "
+            f"and none of {', '.join(COLUMNS)}"
+        )
+    kind = "single"
+    if column not in header and ":" in column:
+        column, _, kind = column.rpartition(":")
+        KINDS.get(kind)
+    return Wish(name, _column(column, header, file), kind)
+
+
+def parse_classes(texts: Iterable[str], wishes: Sequence[Wish]) -> dict[str, tuple[str, ...]]:
+    """`--classes` as {target: classes}; without a name they belong to the one target that has classes."""
+    names = [wish.name for wish in wishes if KINDS.get(wish.kind).min_classes]
+    out: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        head, sign, tail = text.partition("=")
+        if sign and head.strip() in names:
+            name, text = head.strip(), tail
+        elif len(names) == 1:
+            name = names[0]
+        else:
+            raise MMFairseqError(
+                f"--classes {text!r}: write TARGET=A,B,C with one of the targets {', '.join(names) or '(none)'}"
+            )
+        if name in out:
+            raise MMFairseqError(f"--classes: the classes of {name!r} are given twice")
+        out[name] = tuple(one_line(label) for label in text.split(","))
+    return out
+
+
+def make_targets(
+    wishes: Sequence[Wish], classes: dict[str, tuple[str, ...]], rows: Sequence[Utterance]
+) -> list[Target]:
+    """The targets; classes that were not given are those that occur, sorted."""
+    targets = []
+    for wish in wishes:
+        names: tuple[str, ...] = ()
+        if KINDS.get(wish.kind).min_classes:
+            names = classes.get(wish.name) or tuple(sorted({row.labels[wish.name] for row in rows} - {""}))
+        targets.append(Target(wish.name, wish.kind, names))
+    return targets
+
+
+def make_ids(values: Sequence[dict[str, str]]) -> list[str]:
+    """Ids for a table without them: names of the files, else their paths, whichever is unique, else row numbers."""
+    paths = [_FRAGMENT.sub("", value.get("audio") or value.get("video") or "") for value in values]
+    for form in (lambda path: PurePosixPath(path).stem, lambda path: os.path.splitext(path)[0]):
+        ids = [form(path) for path in paths]
+        if all(ids) and len(set(ids)) == len(ids):
+            return ids
+    return [f"row{number:06d}" for number in range(1, len(values) + 1)]
+
+
+def relative(path: str, root: Path, where: str) -> str:
+    """`path` (with its media fragment) relative to `root`, with forward slashes; "" stays "".
+
+    Raises:
+        MMFairseqError: an absolute path outside `root`.
+    """
+    if not path:
+        return ""
+    if os.path.isabs(path):
+        inside = os.path.relpath(path, root)
+        if inside.split(os.sep)[0] == os.pardir:
+            raise MMFairseqError(
+                f"{where}: {path!r} lies outside the root {str(root)!r}; give --root DIR, a folder above all files"
+            )
+        path = inside
+    return os.path.normpath(path)
+
+
+def _column(name: str, header: Sequence[str], file: Path) -> str:
+    if name not in header:
+        raise MMFairseqError(f"{file}: no column {name!r}; columns: {', '.join(header)}")
+    return name
+
+
+def _split(value: str, where: str) -> str:
+    if value.lower() not in SPLIT_NAMES:
+        raise MMFairseqError(f"{where}: split {value!r} is none of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES[value.lower()]
+
+
+def _seconds(value: dict[str, str], name: str, where: str) -> float | None:
+    text = value.get(name, "")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise MMFairseqError(f"{where}: {name} {text!r} is not a number of seconds") from None
+
+
+def _recording(row: Utterance) -> str:
+    medium = row.medium("audio") or row.medium("video")
+    return row.dialogue or (medium.path if medium else row.id)
