@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models.roberta.model import RobertaEncoder, base_architecture
@@ -69,6 +70,7 @@ class Roberta(Backbone):
                 args[name] = kind(saved[name])
         weights = {_modern(key): value for key, value in state["model"].items()}
         weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path))
+        weights.setdefault("encoder.sentence_encoder.version", torch.tensor([3.0]))  # old files lack it
         args["vocabulary"] = weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
         return args, weights
 
@@ -93,6 +95,6 @@ def _split_projections(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if found:
             for name, part in zip("qkv", value.chunk(3), strict=True):
                 out[f"{stem}{name}_proj.{kind}"] = part
-        elif not key.endswith("version"):
+        else:
             out[key] = value
     return out
