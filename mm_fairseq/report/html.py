@@ -72,9 +72,9 @@ def _template(name: str) -> str:
     return files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _share(cell: str) -> str | None:
-    """The cell's number where it is a fraction with a bar to draw."""
-    return cell if re.fullmatch(r"[01]\.\d{3}", cell) and float(cell) <= 1 else None
+def _share(cell: str, column: str) -> str | None:
+    """The cell's number where it is a share, of which a bar can be drawn; an error is none."""
+    return cell if column != "mae" and re.fullmatch(r"[01]\.\d{3}", cell) and float(cell) <= 1 else None
 
 
 def _markdown_text(text: str) -> str:
