@@ -24,7 +24,7 @@ def write(
     Args:
         path: a file of predictions, or a folder with such files below it.
         out: the folder; made where it is missing.
-        name: what to call the run; the file's or folder's name when None.
+        name: what to call the run; when None, the name of its folder, or of a file that is not `predictions.jsonl`.
         compare: names and predictions of other runs to show beside it.
 
     Returns:
@@ -34,7 +34,7 @@ def write(
         MMFairseqError: predictions are missing or malformed.
     """
     path, out = Path(path), Path(out)
-    name = name or path.resolve().name.removesuffix(".jsonl")
+    name = name or _run_name(path)
     runs = [
         (run, [tables.summarise(group) for group in predictions.read(file)]) for run, file in ((name, path), *compare)
     ]
@@ -71,6 +71,13 @@ def write(
     (out / "metrics.csv").write_text(_csv(runs), encoding="utf-8")
     (out / "index.html").write_text(html.page(report), encoding="utf-8")
     return report
+
+
+def _run_name(path: Path) -> str:
+    """The last part of a path that tells runs apart: `fairseq-validate` writes RUN/SPLIT/predictions.jsonl."""
+    common = {"predictions.jsonl", *predictions.SPLIT_ORDER}
+    parts = [part for part in path.resolve().parts if part not in common]
+    return parts[-1].removesuffix(".jsonl")
 
 
 def _csv(runs: Iterable[tuple[str, Sequence[tables.Summary]]]) -> str:

@@ -39,19 +39,19 @@ def lines(line):
 
 
 def test_writes_every_file_with_the_same_numbers(write_lines, lines, tmp_path):
-    written = report.write(write_lines(lines), tmp_path / "out")
+    written = report.write(write_lines(lines, "run/test/predictions.jsonl"), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "confusion_emotion.png",
         "index.html",
         "metrics.csv",
         "report.md",
     ]
-    assert written.name == "predictions"
+    assert written.name == "run"
     assert written.sections[0].summary.scores["wa"] == pytest.approx(2 / 3)
     text = " ".join(Page((tmp_path / "out/index.html").read_text("utf-8")).text)
     assert "0.667" in text
     assert "1 more without a true label" in text
-    assert "| predictions | 0.667 |" in (tmp_path / "out/report.md").read_text("utf-8")
+    assert "| run | 0.667 |" in (tmp_path / "out/report.md").read_text("utf-8")
     with (tmp_path / "out/metrics.csv").open(encoding="utf-8") as file:
         values = {(row["class"], row["metric"]): row["value"] for row in csv.DictReader(file)}
     assert (values["", "wa"], values["", "n"], values["angry", "recall"]) == ("0.666667", "3", "0.000000")
