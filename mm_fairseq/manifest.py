@@ -3,9 +3,9 @@
 Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the column names, then the rows: `COLUMNS`, then
 one column a target. There is no quoting. An empty field is a missing modality or a missing label.
 
-`start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that is
-cut already, or cut elsewhere, says so with a W3C media fragment (https://www.w3.org/TR/media-frags/) behind its path:
-`#t=0` the whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region of the picture in pixels, joined by `&`.
+`start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that
+is cut already, or cut elsewhere, says so behind its path with a W3C media fragment (https://www.w3.org/TR/media-frags/):
+`#t=0` the whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region in pixels, joined by `&`.
 """
 
 import math

@@ -49,7 +49,7 @@ def read_table(file: Path, delimiter: str = "auto") -> tuple[list[str], list[Rec
             if len(fields) != len(header) or (sign == "\t" and any("\t" in value for value in fields)):
                 raise MMFairseqError(
                     f"{file}:{begin}: {len(fields)} fields, the header has {len(header)}; delimiter {sign!r}; "
-                    'is a quotation mark not closed, or not doubled ("") inside a quoted field?'
+                    "a field that holds it must be in quotation marks, and each quotation mark must be closed"
                 )
             records.append(Record(begin, dict(zip(header, fields, strict=True))))
     except csv.Error as error:

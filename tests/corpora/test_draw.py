@@ -1,0 +1,40 @@
+import random
+
+import pytest
+
+from mm_fairseq.corpora.draw import SHARES, draw
+from mm_fairseq.errors import MMFairseqError
+
+
+def test_shares_are_kept_and_nothing_is_lost():
+    fold = draw([(f"g{i}", f"u{i}") for i in range(1000)], "recordings")
+    assert {split: len(ids) for split, ids in fold.items()} == {
+        split: round(1000 * share) for split, share in SHARES.items()
+    }
+    assert sorted(i for ids in fold.values() for i in ids) == sorted(f"u{i}" for i in range(1000))
+
+
+def test_groups_stay_whole():
+    members = [(f"s{i % 9}", f"u{i}") for i in range(90)]
+    group_of = {name: group for group, name in members}
+    fold = draw(members, "speakers")
+    groups = [{group_of[name] for name in ids} for ids in fold.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 9
+    assert all(groups)
+
+
+def test_order_of_rows_does_not_matter():
+    members = [(f"s{i % 17}", f"u{i}") for i in range(200)]
+    shuffled = random.Random(1).sample(members, len(members))
+    assert {k: set(v) for k, v in draw(members, "x").items()} == {k: set(v) for k, v in draw(shuffled, "x").items()}
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (100, 1, 1), (1, 100, 100), (5, 5, 5, 5)])
+def test_no_split_is_empty(sizes):
+    members = [(f"s{group}", f"u{group}_{i}") for group, size in enumerate(sizes) for i in range(size)]
+    assert all(draw(members, "speakers").values())
+
+
+def test_two_groups_are_too_few():
+    with pytest.raises(MMFairseqError, match=r"2 speakers cannot be divided.*--columns split=COLUMN"):
+        draw([("a", "1"), ("b", "2")], "speakers")

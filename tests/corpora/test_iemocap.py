@@ -1,0 +1,182 @@
+from collections import Counter
+
+import pytest
+
+from mm_fairseq.corpora import base
+from mm_fairseq.corpora.iemocap import PUBLISHED, face_region
+from mm_fairseq.errors import MMFairseqError
+
+DIALOGUE = "Ses01M_script01_1b"
+
+
+def evaluation(root):
+    return root / f"Session1/dialog/EmoEvaluation/{DIALOGUE}.txt"
+
+
+def edit(path, old, new, encoding="utf-8"):
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_bytes(text.replace(old, new).encode(encoding))
+
+
+def test_four_classes_count_exc_as_hap(iemocap, parse):
+    prepared = parse("iemocap", iemocap)
+    assert prepared.targets[0].classes == ("neu", "sad", "ang", "hap")
+    assert Counter(row.labels["emotion"] for row in prepared.manifest.utterances) == {
+        "neu": 5,
+        "sad": 5,
+        "ang": 5,
+        "hap": 10,
+    }
+    assert prepared.excluded == {"fru": 5, "xxx": 5}
+    assert prepared.details["evaluated"] == 35
+
+
+def test_six_classes_keep_exc(iemocap, parse):
+    prepared = parse("iemocap", iemocap, "--classes", "6")
+    assert prepared.targets[0].classes == ("neu", "sad", "ang", "hap", "exc", "fru")
+    assert set(Counter(row.labels["emotion"] for row in prepared.manifest.utterances).values()) == {5}
+    assert prepared.excluded == {"xxx": 5}
+
+
+def test_a_row(iemocap, parse):
+    rows = {row.id: row for row in parse("iemocap", iemocap).manifest.utterances}
+    row = rows[f"{DIALOGUE}_M001"]
+    assert (row.speaker, row.session, row.dialogue, row.turn, row.split) == ("Ses01M", "Session1", DIALOGUE, "3", "")
+    assert (row.start, row.end, row.text, row.labels) == (6.0, 7.5, "Turn M001.", {"emotion": "ang"})
+    assert row.audio == f"Session1/sentences/wav/{DIALOGUE}/{row.id}.wav#t=0"
+    assert row.video == f"Session1/dialog/avi/DivX/{DIALOGUE}.avi#xywh=0,112,360,256"
+    assert row.medium("audio").start is None
+    assert row.medium("video")[1:] == (6.0, 7.5, (0, 112, 360, 256))
+
+
+def test_rows_are_in_the_order_of_time(iemocap, parse):
+    rows = parse("iemocap", iemocap).manifest.utterances[:5]
+    assert [row.id[-4:] for row in rows] == ["F000", "M000", "F001", "M001", "F002"]
+    assert [row.turn for row in rows] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "speaker", "swap", "x"),
+    [
+        ("Ses01F_impro01", "F", False, 0),
+        ("Ses01F_impro01", "M", False, 360),
+        ("Ses03M_script02_2", "M", False, 0),
+        ("Ses03M_script02_2", "F", False, 360),
+        ("Ses01F_impro01", "F", True, 360),
+        ("Ses01F_impro01", "M", True, 0),
+    ],
+)
+def test_face_region(dialogue, speaker, swap, x):
+    assert face_region(dialogue, speaker, swap) == f"#xywh={x},112,360,256"
+
+
+def test_swap_faces_option(iemocap, parse):
+    rows = parse("iemocap", iemocap, "--swap-faces").manifest.utterances
+    assert rows[0].id.endswith("F000")
+    assert rows[0].medium("video").region == (0, 112, 360, 256)
+    assert rows[1].medium("video").region == (360, 112, 360, 256)
+
+
+def test_folds_are_disjoint_in_speakers_and_dialogues(iemocap, parse):
+    prepared = parse("iemocap", iemocap)
+    rows = {row.id: row for row in prepared.manifest.utterances}
+    assert list(prepared.protocols) == ["leave_one_session_out"]
+    folds = prepared.protocols["leave_one_session_out"]
+    assert list(folds) == ["1", "2", "3", "4", "5"]
+    for fold, splits in folds.items():
+        sessions = {split: {rows[i].session for i in ids} for split, ids in splits.items()}
+        assert sessions["test"] == {f"Session{fold}"}
+        assert sessions["valid"] == {f"Session{int(fold) % 5 + 1}"}
+        assert len(sessions["train"]) == 3
+        assert sorted(i for ids in splits.values() for i in ids) == sorted(rows)
+        for field in ("speaker", "dialogue", "session"):
+            seen = Counter(value for ids in splits.values() for value in {getattr(rows[i], field) for i in ids})
+            assert set(seen.values()) == {1}
+
+
+def test_odd_transcript_lines_are_counted(iemocap, parse):
+    details = parse("iemocap", iemocap).details
+    assert details["transcripts_of_overlapping_speech"] == 5
+    assert details["transcript_lines_without_id"] == 5
+    assert details["without_transcript"] == 0
+
+
+def test_old_encodings_are_read(iemocap, parse):
+    path = iemocap / f"Session1/dialog/transcriptions/{DIALOGUE}.txt"
+    edit(path, "Turn F000.", "It’s  a café.", "cp1252")
+    edit(evaluation(iemocap), "(curious)", "(naïve)", "latin-1")
+    assert parse("iemocap", iemocap).manifest.utterances[0].text == "It’s a café."
+
+
+def test_missing_transcripts_are_noted(iemocap, parse):
+    path = iemocap / f"Session1/dialog/transcriptions/{DIALOGUE}.txt"
+    edit(path, f"{DIALOGUE}_F000", f"{DIALOGUE}_F009")
+    prepared = parse("iemocap", iemocap)
+    assert prepared.manifest.utterances[0].text == ""
+    assert f"1 utterances have no transcript: {DIALOGUE}_F000" in prepared.notes
+    assert f"{DIALOGUE}: 1 transcripts have no evaluation: {DIALOGUE}_F009" in prepared.notes
+
+
+def test_missing_media_are_noted(iemocap, parse):
+    (iemocap / f"Session1/sentences/wav/{DIALOGUE}/{DIALOGUE}_F000.wav").unlink()
+    (iemocap / "Session2/dialog/avi").rename(iemocap / "avi")
+    prepared = parse("iemocap", iemocap)
+    assert {row.session for row in prepared.manifest.utterances if not row.video} == {"Session2"}
+    assert "no video in Session2/dialog/avi/DivX: the folder is missing" in prepared.notes
+    assert f"Session1: the audio file of 1 utterances is missing: {DIALOGUE}_F000" in prepared.notes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("\tneu\t", "\tglad\t", "label 'glad' is none of neu, sad, ang, hap, exc, fru, sur, fea, dis, oth, xxx"),
+        (f"{DIALOGUE}_F000", "Ses02M_impro01_F000", "an id of this file is"),
+        (f"{DIALOGUE}_F000", f"{DIALOGUE}_F001", "the id stands already in line"),
+        ("[0.0000 - 1.5000]", "[1.5000 - 1.5000]", "end 1.5 s is not behind start 1.5 s"),
+        ("[0.0000 - 1.5000]", "[0.0.0 - 1.5000]", "are not two times in seconds"),
+    ],
+)
+def test_a_bad_rating_names_file_line_and_id(iemocap, parse, old, new, reason):
+    edit(evaluation(iemocap), old, new)
+    with pytest.raises(MMFairseqError) as error:
+        parse("iemocap", iemocap)
+    assert reason in str(error.value)
+    assert str(error.value).startswith(f"{evaluation(iemocap)}:")
+    assert ": utterance 'Ses0" in str(error.value)
+
+
+def test_a_line_that_is_no_rating(iemocap, parse):
+    edit(evaluation(iemocap), "\tneu\t[2.5000, 2.5000, 2.5000]", "")
+    with pytest.raises(MMFairseqError, match=r"_script01_1b.txt:3: expected '\[START - END\]"):
+        parse("iemocap", iemocap)
+
+
+def test_a_wrong_folder_is_named(tmp_path, parse):
+    with pytest.raises(MMFairseqError, match="Session1/dialog/EmoEvaluation: no such folder; RAW must be IEMOCAP"):
+        parse("iemocap", tmp_path)
+
+
+def test_the_folder_above_the_release_is_understood(iemocap, parse):
+    release = iemocap.parent / "IEMOCAP_full_release"
+    iemocap.rename(release)
+    assert parse("iemocap", iemocap.parent).manifest.root == release
+
+
+def test_published_counts_agree_with_each_other():
+    four, six = PUBLISHED[4], PUBLISHED[6]
+    assert four["all"] == sum(four[label] for label in ("neu", "sad", "ang", "hap")) == 5531
+    assert four["all"] == sum(four[f"Session{session}"] for session in range(1, 6))
+    assert six["hap"] + six["exc"] == four["hap"]
+    assert six["all"] == sum(six[label] for label in ("neu", "sad", "ang", "hap", "exc", "fru"))
+    assert six["all"] + 107 + 40 + 2 + 3 + 2507 == 10039
+
+
+def test_counts_are_compared(iemocap, parse):
+    prepared = parse("iemocap", iemocap)
+    with pytest.raises(MMFairseqError, match=r"all 25 instead of 5531; neu 5 instead of 1708.*--accept-counts"):
+        base.check_counts(prepared)
+    base.check_counts(prepared, accept=True)
+    assert prepared.notes[-1].startswith("accepted: counts differ")
+    prepared.published = dict(prepared.seen)
+    base.check_counts(prepared)

@@ -1,0 +1,203 @@
+import pytest
+
+from mm_fairseq.corpora.table import SPLIT_NAMES
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.targets import Target
+
+COLUMNS = ("--columns", "audio=path,text=said,speaker=who,split=part")
+EMOTION = ("--target", "emotion=label")
+ROWS = ["x/a.wav,Hello.,S1,train,happy", "x/b.wav,,S2,dev,angry", "x/c.wav,Bye.,S3,test,happy"]
+
+
+def table(tmp_path, rows=ROWS, header="path,said,who,part,label"):
+    path = tmp_path / "corpus.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    return path
+
+
+def test_rows_targets_and_protocol(tmp_path, parse):
+    prepared = parse("table", table(tmp_path), *COLUMNS, *EMOTION)
+    assert prepared.manifest.root == tmp_path
+    assert prepared.targets == [Target("emotion", "single", ("angry", "happy"))]
+    first, second, _ = prepared.manifest.utterances
+    assert (first.id, first.split, first.speaker, first.audio, first.text) == ("a", "train", "S1", "x/a.wav", "Hello.")
+    assert first.labels == {"emotion": "happy"}
+    assert (second.split, second.text) == ("valid", "")
+    assert prepared.protocols == {"official": {"1": {"train": ["a"], "valid": ["b"], "test": ["c"]}}}
+
+
+def test_every_column_has_its_place(tmp_path, parse):
+    header = "key,beg,fin,film,ses,dlg,nr,label"
+    path = table(tmp_path, ["u1,0.5,2,v.mp4,1,d1,3,a", "u2,2,3.25,v.mp4,1,d2,4,b", "u3,1,2,w.mp4,2,d3,1,a"], header)
+    columns = "id=key,start=beg,end=fin,video=film,session=ses,dialogue=dlg,turn=nr"
+    row = parse("table", path, "--columns", columns, *EMOTION).manifest.utterances[1]
+    assert (row.id, row.start, row.end, row.video) == ("u2", 2.0, 3.25, "v.mp4")
+    assert (row.session, row.dialogue, row.turn) == ("1", "d2", "4")
+
+
+def test_several_targets_and_kinds(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,joy,1.5,lo:x", "b.wav,woe,-2,hi", "c.wav,,,hi"], "path,mood,score,level:x")
+    options = ("--columns", "audio=path", "--target", "mood=mood:binary_each", "--target", "score=score:regression")
+    prepared = parse("table", path, *options, "--target", "level=level:x", "--classes", "level=hi,lo:x")
+    assert prepared.targets == [
+        Target("mood", "binary_each", ("joy", "woe")),
+        Target("score", "regression"),
+        Target("level", "single", ("hi", "lo:x")),
+    ]
+    assert prepared.manifest.utterances[2].labels == {"mood": "", "score": "", "level": "hi"}
+    assert "target 'mood': 1 of 3 utterances have no label" in prepared.notes
+
+
+def test_classes_give_the_order(tmp_path, parse):
+    prepared = parse("table", table(tmp_path), *COLUMNS, *EMOTION, "--classes", "sad, happy,angry")
+    assert prepared.targets[0].classes == ("sad", "happy", "angry")
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (["x/a.wav", "x/b.b.wav", "c.flac"], ["a", "b.b", "c"]),
+        (["x/a.wav", "y/a.wav", "c.wav"], ["x/a", "y/a", "c"]),
+        (["a.wav#t=0,1", "a.wav#t=1,2", "a.wav#t=2,3"], ["row000001", "row000002", "row000003"]),
+        (["a.wav", "", "c.wav"], ["row000001", "row000002", "row000003"]),
+    ],
+)
+def test_ids_that_are_made(tmp_path, parse, paths, ids):
+    rows = [f'"{path}",said,S{i},train,{"ab"[i % 2]}' for i, path in enumerate(paths)]
+    prepared = parse("table", table(tmp_path, rows), *COLUMNS, *EMOTION)
+    assert [row.id for row in prepared.manifest.utterances] == ids
+
+
+def test_paths_become_relative_to_the_root(tmp_path, parse):
+    (tmp_path / "lists").mkdir()
+    path = table(tmp_path / "lists", [f"{tmp_path}/wavs/a.wav,x,S,train,p", "./wavs//b.wav#t=0,x,S,train,q"])
+    prepared = parse("table", path, *COLUMNS, *EMOTION, "--root", str(tmp_path))
+    assert prepared.manifest.root == tmp_path
+    assert [row.audio for row in prepared.manifest.utterances] == ["wavs/a.wav", "wavs/b.wav#t=0"]
+
+
+def test_quoted_line_breaks_become_spaces(tmp_path, parse):
+    prepared = parse(
+        "table", table(tmp_path, ['a.wav,"one,\n  two",S1,train,p', "b.wav,x,S2,test,q"]), *COLUMNS, *EMOTION
+    )
+    assert prepared.manifest.utterances[0].text == "one, two"
+
+
+@pytest.mark.parametrize(("name", "split"), [*SPLIT_NAMES.items(), ("Train", "train"), ("VAL", "valid")])
+def test_split_names(tmp_path, parse, name, split):
+    path = table(tmp_path, [f"a.wav,x,S,{name},p", "b.wav,x,S,train,q"])
+    assert parse("table", path, *COLUMNS, *EMOTION).manifest.utterances[0].split == split
+
+
+def test_without_a_split_column_speakers_are_kept_apart(tmp_path, parse):
+    rows = [f"{i}.wav,x,S{i % 5},,{'ab'[i % 2]}" for i in range(50)]
+    prepared = parse("table", table(tmp_path, rows), "--columns", "audio=path,speaker=who", *EMOTION)
+    speaker = {row.id: row.speaker for row in prepared.manifest.utterances}
+    groups = [{speaker[i] for i in ids} for ids in prepared.protocols["by_speaker"]["1"].values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 5
+    assert "no speaker is in two of them" in prepared.notes[0]
+
+
+def test_without_speakers_recordings_are_kept_apart(tmp_path, parse):
+    rows = [f"{i // 2}.wav#t={i % 2},x,,,{'ab'[i % 2]}" for i in range(40)]
+    prepared = parse("table", table(tmp_path, rows), "--columns", "audio=path,speaker=who", *EMOTION)
+    recording = {row.id: row.medium("audio").path for row in prepared.manifest.utterances}
+    groups = [{recording[i] for i in ids} for ids in prepared.protocols["random"]["1"].values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+    assert "a speaker may be in several of them" in prepared.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            ["a.wav,x,S,train,p", "b.wav,x,S,TRIAN,q"],
+            ":3: utterance 'b': column 'part': split 'TRIAN' is none of train",
+        ),
+        (["a.wav,x,S,train,p", ",,S,train,q"], ":3: utterance 'row000002': has no audio, no text and no video"),
+        (
+            ["a.wav,x,S,train,p", "../b.wav,x,S,train,q"],
+            ":3: utterance 'b': audio path '../b.wav' leads out of the root",
+        ),
+        (["/etc/a.wav,x,S,train,p", "b.wav,x,S,train,q"], ":2: utterance 'a': '/etc/a.wav' lies outside the root"),
+        (["a.wav#t=2,x,S,train,p", "b.wav#t=3,x,S,train,p"], "target 'emotion': kind 'single' needs at least 2"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, parse, rows, reason):
+    with pytest.raises(MMFairseqError) as error:
+        parse("table", table(tmp_path, rows), *COLUMNS, *EMOTION)
+    assert reason in str(error.value)
+
+
+def test_a_label_outside_the_classes_is_named(tmp_path, parse):
+    with pytest.raises(MMFairseqError, match=r"corpus.csv:3: utterance 'b': label 'angry' .* none of happy, sad"):
+        parse("table", table(tmp_path), *COLUMNS, *EMOTION, "--classes", "happy,sad")
+
+
+def test_a_number_that_is_none_is_named(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,x,S,train,1.5", "b.wav,x,S,train,1;5"])
+    with pytest.raises(MMFairseqError, match=r"corpus.csv:3: utterance 'b': label '1;5' .* not a finite number"):
+        parse("table", path, *COLUMNS, "--target", "score=label:regression")
+
+
+def test_bad_times_are_named(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,0,1,p", "b.wav,0,x,q"], "path,from,to,label")
+    with pytest.raises(MMFairseqError, match=":3: utterance 'b': end 'x' is not a number of seconds"):
+        parse("table", path, "--columns", "audio=path,start=from,end=to", *EMOTION)
+
+
+def test_an_id_twice_names_both_lines(tmp_path, parse):
+    path = table(tmp_path, ['a.wav,"x\ny",S,train,p', "b.wav,x,S,train,q", "c.wav,x,S,test,q"])
+    with pytest.raises(MMFairseqError, match=":4: utterance 'S': the id stands already in line 2"):
+        parse("table", path, "--columns", "id=who,audio=path", *EMOTION)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--columns", "audio=file", *EMOTION), "no column 'file'; columns: path, said, who, part, label"),
+        (("--columns", "sound=path", *EMOTION), "expected FIELD=COLUMN with one of the fields id, split"),
+        (("--columns", "audio", *EMOTION), "expected FIELD=COLUMN"),
+        (("--columns", "audio=path,audio=said", *EMOTION), "'audio' is given twice"),
+        (("--columns", "speaker=who", *EMOTION), "at least one of audio, text, video"),
+        ((*COLUMNS, "--target", "emotion=mood"), "no column 'mood'; columns: path"),
+        ((*COLUMNS, "--target", "emotion=label:many"), "unknown target kind 'many'; known: binary_each"),
+        ((*COLUMNS, "--target", "split=label"), "expected NAME=COLUMN"),
+        ((*COLUMNS, "--target", "label"), "expected NAME=COLUMN"),
+        ((*COLUMNS, *EMOTION, *EMOTION), "two targets have the same name"),
+        ((*COLUMNS, *EMOTION, "--target", "who=who", "--classes", "a,b"), "write TARGET=A,B,C with one of the targets"),
+        ((*COLUMNS, *EMOTION, "--root", "/nowhere"), "--root /nowhere: no such folder"),
+        (("--columns", "audio=path", *EMOTION, "--protocol", "official"), "name the split column"),
+        (("--columns", "audio=path", *EMOTION, "--protocol", "by_speaker"), "3 utterances have no speaker: a, b, c"),
+    ],
+)
+def test_bad_options_say_what_is_allowed(tmp_path, parse, options, reason):
+    with pytest.raises(MMFairseqError, match=reason):
+        parse("table", table(tmp_path), *options)
+
+
+@pytest.mark.real
+def test_nemo(real_data, parse):
+    columns = "audio=path,text=transcript,speaker=speaker,split=split_sentence"
+    prepared = parse("table", real_data / "nemo/manifest.csv", "--columns", columns, *EMOTION)
+    assert len(prepared.manifest) == 1490
+    assert {split: len(ids) for split, ids in prepared.protocols["official"]["1"].items()} == {
+        "train": 1040,
+        "valid": 149,
+        "test": 301,
+    }
+    assert len(prepared.targets[0].classes) == 6
+    assert len({row.speaker for row in prepared.manifest.utterances}) == 9
+    assert all((prepared.manifest.root / row.audio).is_file() for row in prepared.manifest.utterances)
+
+
+@pytest.mark.real
+def test_grid_has_neither_speakers_nor_splits(real_data, parse):
+    columns = "video=path,text=transcript,speaker=speaker"
+    prepared = parse("table", real_data / "grid/manifest.csv", "--columns", columns, "--target", "command=label")
+    assert {split: len(ids) for split, ids in prepared.protocols["random"]["1"].items()} == {
+        "train": 7,
+        "valid": 2,
+        "test": 1,
+    }
+    assert prepared.targets[0].classes == ("bin", "lay", "place", "set")
