@@ -1,0 +1,97 @@
+"""Decode a prepared corpus into a data-bin: sound, tokens and face-centred frames, read by memory map.
+
+What cannot be read is named, with the reason, in DATA_BIN/quarantine.jsonl.
+"""
+
+import argparse
+import os
+import sys
+
+from ..manifest import MODALITIES
+from ..media.faces import FACES
+from ..preprocessing.binarize import binarize
+from ..preprocessing.items import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    parser.add_argument("prepared", metavar="PREPARED", help="folder that `mm-fairseq prepare` wrote")
+    parser.add_argument("data_bin", metavar="DATA_BIN", help="folder to write")
+    parser.add_argument(
+        "--workers", type=int, default=_cores(), metavar="N", help="processes (default: the cores, %(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="take up a run that was interrupted; finished shards are kept"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove the data-bin that is there first")
+    parser.add_argument(
+        "--modalities",
+        default=",".join(MODALITIES),
+        metavar="LIST",
+        help="which to store where the corpus has them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        default=default.tokenizer,
+        metavar="SPEC",
+        help="gpt2:DIR with encoder.json, vocab.bpe, dict.txt; sentencepiece:FILE; fastbpe:CODES[,VOCAB]; "
+        "or sentencepiece, trained on the training transcripts (default)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=default.vocab_size,
+        metavar="N",
+        help="pieces of a trained sentencepiece (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fps", type=float, default=default.fps, metavar="RATE", help="frames a second (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frame-size",
+        type=int,
+        default=default.frame_size,
+        metavar="PIXELS",
+        help="side of a frame (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--faces",
+        choices=FACES,
+        default=default.faces,
+        help="detect: crop around the face; center: largest centred square; none: the whole picture "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        default=default.max_seconds,
+        metavar="S",
+        help="longest utterance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        default=default.shard_size,
+        metavar="N",
+        help="utterances in a shard (default: 8 to 256, by the size of the corpus)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = Settings(
+        modalities=tuple(name.strip() for name in args.modalities.split(",")),
+        tokenizer=args.tokenizer,
+        vocab_size=args.vocab_size,
+        fps=args.fps,
+        frame_size=args.frame_size,
+        faces=args.faces,
+        max_seconds=args.max_seconds,
+        shard_size=args.shard_size,
+    )
+    summary = binarize(args.prepared, args.data_bin, settings, args.workers, args.resume, args.overwrite)
+    sys.stdout.write("\n".join(summary) + "\n")
+    return 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

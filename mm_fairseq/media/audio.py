@@ -1,0 +1,180 @@
+"""Sound: any file that soundfile or PyAV reads, or a span of it, to 16-bit mono.
+
+T samples, C channels.
+"""
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from . import MAX_SECONDS, MediaError, check_file, check_length, check_span
+from .container import FAILURES, Track
+
+_BLOCK = 1 << 20  # frames read at a time: a forged header never decides how much memory is taken
+_RATES = (1000, 768_000)  # Hz, believable ones
+_EXACT = {"PCM_16", "PCM_S8", "PCM_U8"}  # subtypes that int16 holds without loss
+_ENDLESS = 0x7FFFF000  # sizes from here on are written by programs that stream to a pipe and do not know
+
+
+def read_audio(
+    path: str | os.PathLike,
+    start: float | None = None,
+    end: float | None = None,
+    rate: int = 16000,
+    max_seconds: float = MAX_SECONDS,
+) -> np.ndarray:
+    """Decode, mix to mono, resample.
+
+    Args:
+        path: a sound file, or a video file with sound.
+        start: beginning of the span in seconds; None is the beginning of the file.
+        end: end of the span in seconds; None is the end of the file.
+        rate: samples a second of the result.
+        max_seconds: the longest span that is decoded.
+
+    Returns:
+        Shape (T), int16.
+
+    Raises:
+        MediaError: the file is not usable, gives less than it declares, or does not reach the end of the span.
+    """
+    path = check_file(path)
+    first = start or 0.0
+    if end is not None and end - first > max_seconds:
+        raise _too_long(path, max_seconds)
+    found = _by_soundfile(path, first, end, max_seconds)
+    samples, found_rate = found if found is not None else _by_av(path, first, end, max_seconds)
+    if samples.dtype == np.int16 and found_rate == rate:
+        return samples
+    if samples.dtype == np.int16:
+        samples = samples.astype(np.float32) / 32768
+    if not np.isfinite(samples).all():
+        raise MediaError("non_finite", f"{path}: the samples contain NaN or infinity")
+    if found_rate != rate:
+        samples = soxr.resample(samples, found_rate, rate)
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+def _too_long(path: Path, max_seconds: float) -> MediaError:
+    return MediaError("too_long", f"{path}: longer than {max_seconds:g} s; cut it, or allow more with --max-seconds")
+
+
+def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: float) -> tuple[np.ndarray, int] | None:
+    """Mono samples (int16 or float32) and their rate, or None where soundfile is not the one to read the file."""
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError):
+        return None
+    with file:
+        rate = file.samplerate
+        if file.frames > 1 << 60:  # a FLAC that does not say how long it is: soundfile cannot seek there
+            return None
+        if not _RATES[0] <= rate <= _RATES[1]:
+            raise MediaError("unreadable", f"{path}: {rate} Hz is not a believable sampling rate")
+        declared = file.frames * _promised(path) / rate
+        check_span(path, start, end, declared)
+        limit = int(max_seconds * rate) + 1
+        left = limit if end is None else min(limit, round(end * rate) - round(start * rate))
+        dtype = "int16" if file.subtype in _EXACT and file.channels == 1 else "float32"
+        blocks = []
+        try:
+            if start:
+                file.seek(min(round(start * rate), file.frames))
+            while left > 0 and len(block := file.read(min(left, _BLOCK), dtype=dtype, always_2d=True)):
+                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(1))
+                left -= len(block)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise MediaError("unreadable", f"{path}: {error}") from error
+    samples = np.concatenate(blocks) if blocks else np.empty(0, dtype)
+    if len(samples) >= limit:
+        raise _too_long(path, max_seconds)
+    check_length(path, len(samples) / rate, start, end, declared, slack=0.05)
+    return samples, rate
+
+
+def _promised(path: Path) -> float:
+    """How many times the data that a WAV, AIFF, AU or Ogg file holds its header promises; libsndfile shortens silently.
+
+    1.0 for a whole file, for a header of unknown length and for other formats; infinity for an Ogg stream that lacks
+    its last page.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        magic = file.read(12)
+        if magic[:4] == b"OggS":
+            file.seek(max(0, size - 0x10000))
+            tail = file.read()
+            page = tail.rfind(b"OggS\x00")
+            return 1.0 if page >= 0 and _is_last_page(tail[page:]) else np.inf
+        if magic[:4] == b".snd":
+            offset, promised = struct.unpack(">II", magic[4:12])
+            return _ratio(promised, size - offset)
+        if magic[:4] in (b"RIFF", b"RIFX") and magic[8:] == b"WAVE":
+            return _chunk_ratio(file, size, b"data", "<I" if magic[:4] == b"RIFF" else ">I")
+        if magic[:4] == b"FORM" and magic[8:11] == b"AIF":
+            return _chunk_ratio(file, size, b"SSND", ">I")
+    return 1.0
+
+
+def _chunk_ratio(file: BinaryIO, size: int, wanted: bytes, order: str) -> float:
+    position = 12
+    while len(head := file.read(8)) == 8:
+        promised = struct.unpack(order, head[4:])[0]
+        if head[:4] == wanted:
+            return _ratio(promised, size - position - 8)
+        position += 8 + promised + promised % 2
+        file.seek(position)
+    return 1.0
+
+
+def _ratio(promised: int, held: int) -> float:
+    return 1.0 if promised >= _ENDLESS or held <= 0 else max(1.0, promised / held)
+
+
+def _is_last_page(page: bytes) -> bool:
+    """Whether an Ogg page (RFC 3533, section 6) is whole and flagged as the end of its stream."""
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Mono float32 samples of a container's first sound track, and their rate."""
+    blocks: list[np.ndarray] = []
+    with Track(path, "audio") as track:
+        declared, rate = track.declared, track.stream.rate or 0
+        if not _RATES[0] <= rate <= _RATES[1]:
+            raise MediaError("unreadable", f"{path}: {rate} Hz is not a believable sampling rate")
+        check_span(path, start, end, declared)
+        limit = int(max_seconds * rate) + 1
+        wanted = limit if end is None else min(limit, round((end - start) * rate))
+        skip, held = None, 0
+        planar = av.AudioResampler(format="fltp")
+        for time, frame in track.frames(start):
+            if skip is None:
+                skip = round((start - time) * rate)
+                if skip < 0 and start:  # the sound begins after the span does: keep it beside the picture
+                    blocks.append(np.zeros(min(-skip, wanted), np.float32))
+                    held = len(blocks[0])
+                skip = max(0, skip)
+            try:
+                block = np.concatenate([part.to_ndarray() for part in planar.resample(frame)], axis=1).mean(
+                    0
+                )  # C x T -> T
+            except FAILURES as error:
+                raise MediaError("unreadable", f"{path}: the sound changes its form on the way: {error}") from error
+            block, skip = block[skip:], max(0, skip - len(block))
+            blocks.append(block[: wanted - held])
+            held += len(blocks[-1])
+            if held >= wanted:
+                break
+    if held >= limit:
+        raise _too_long(path, max_seconds)
+    check_length(path, held / rate, start, end, declared, slack=0.1)
+    return np.concatenate(blocks).astype(np.float32, copy=False), rate

@@ -1,0 +1,133 @@
+"""One track of a container file, decoded by PyAV within bounds. Times are seconds since the beginning of the file."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+
+from . import MediaError, check_file
+
+# PyAV raises builtin errors too: MemoryError on some MP4s, UnicodeDecodeError on tags, EOFError at the end.
+FAILURES = (av.error.FFmpegError, MemoryError, OSError, EOFError, ValueError)
+
+_PREROLL = 1.0  # seconds decoded before a span, for decoders to settle
+_NO_LENGTH = {"mpeg", "mpegts"}  # containers whose duration is a guess
+
+
+class Track:
+    """The first audio or video track of a file; use it in a `with` block.
+
+    Args:
+        path: the file.
+        kind: "audio" or "video".
+
+    Raises:
+        MediaError: as `check_file`, and unreadable, no_audio_track or no_video_track.
+    """
+
+    def __init__(self, path: str | os.PathLike, kind: str) -> None:
+        self.path = check_file(path)
+        self.kind = kind
+        self.packets = self.errors = 0
+
+    def __enter__(self) -> "Track":
+        try:
+            self._container = av.open(
+                os.path.abspath(self.path), metadata_errors="replace", options={"protocol_whitelist": "file"}
+            )
+        except FAILURES as error:
+            raise MediaError(
+                "unreadable", f"{self.path}: not an audio or video file that PyAV reads: {_reason(error)}"
+            ) from error
+        try:
+            streams: Any = getattr(self._container.streams, self.kind)
+            if not streams:
+                raise MediaError(f"no_{self.kind}_track", f"{self.path}: the file has no {self.kind} track")
+            self.stream = streams[0]
+            if self.stream.codec_context is None:
+                raise MediaError("unreadable", f"{self.path}: no decoder for its {self.kind} track")
+            self.stream.codec_context.thread_count = 1
+        except BaseException:
+            self._container.close()
+            raise
+        self._origin = (self._container.start_time or 0) / av.time_base
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    @property
+    def declared(self) -> float | None:
+        """Where the track ends by what the file declares, in seconds; None where it does not say."""
+        if self._container.format.name in _NO_LENGTH:
+            return None
+        if self.stream.duration:
+            first = (self.stream.start_time or 0) * self.stream.time_base
+            return float(first + self.stream.duration * self.stream.time_base) - self._origin
+        return self._container.duration / av.time_base if self._container.duration else None
+
+    @property
+    def guess(self) -> float | None:
+        """As `declared`, or else what the container's bit rate suggests."""
+        return self.declared or (self._container.duration / av.time_base if self._container.duration else None)
+
+    def frames(self, start: float = 0.0) -> Iterator[tuple[float, Any]]:
+        """Decode from a little before `start`: pairs of time and frame, in the order of time.
+
+        Raises:
+            MediaError: unreadable where no frame could be decoded, corrupt where more than a few packets are damaged.
+        """
+        if start > 2 * _PREROLL:
+            frames = self._decode(start - _PREROLL)
+            first = next(frames, None)
+            if first is not None and first[0] <= start:
+                yield first
+                yield from frames
+                return self._judge()
+            self.packets = self.errors = 0  # the container's index leads astray: decode everything
+        yield from self._decode(0.0)
+        return self._judge()
+
+    def _decode(self, start: float) -> Iterator[tuple[float, Any]]:
+        time = step = 0.0
+        try:
+            if start or self.packets:
+                self._container.seek(int((start + self._origin) * av.time_base))
+            for packet in self._container.demux(self.stream):
+                self.packets += 1
+                try:
+                    decoded: Any = packet.decode()
+                except FAILURES:
+                    self.errors += 1
+                    continue
+                for frame in decoded:
+                    known = frame.time is not None
+                    step = max(0.0, frame.time - self._origin - time) if known else step
+                    time = frame.time - self._origin if known else time + step
+                    yield time, frame
+        except FAILURES:
+            self.errors += 1
+
+    def _judge(self) -> None:
+        if self.errors > max(2, 0.02 * self.packets):
+            raise MediaError(
+                "corrupt", f"{self.path}: {self.errors} of {self.packets} {self.kind} packets could not be decoded"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def has_track(path: str | os.PathLike, kind: str) -> bool:
+    """Whether a file can be opened and has an "audio" or "video" track."""
+    try:
+        with Track(Path(path), kind):
+            return True
+    except MediaError:
+        return False

@@ -1,0 +1,208 @@
+"""Text: tokenisers behind one contract, and the dictionary that numbers their symbols.
+
+A tokeniser is kept in a data-bin as plain files and a small dict, its *spec*: `{"name", "files"}`.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MMFairseqError
+from ..registry import Registry
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # as fairseq numbers them: 0, 1, 2, 3
+UNKNOWN = SPECIAL.index("<unk>")
+
+
+class Tokenizer(ABC):
+    """Text to symbols. Subclasses name the files they need, in the order of `files`."""
+
+    files: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __init__(self, *paths: Path) -> None: ...
+
+    @abstractmethod
+    def encode(self, text: str) -> list[str]:
+        """The symbols of a text, none of them with white space in it."""
+
+
+TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
+
+
+@TOKENIZERS.register("gpt2")
+class Gpt2(Tokenizer):
+    """Byte-level BPE of GPT-2, as fairseq's RoBERTa has it; symbols are the numbers of `encoder.json`."""
+
+    files = ("encoder.json", "vocab.bpe")
+
+    def __init__(self, *paths: Path) -> None:
+        from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+        self._bpe = get_encoder(*map(str, paths))
+
+    def encode(self, text: str) -> list[str]:
+        return [str(number) for number in self._bpe.encode(text)]
+
+
+@TOKENIZERS.register("sentencepiece")
+class SentencePiece(Tokenizer):
+    """A sentencepiece model; symbols are its pieces."""
+
+    files = ("text.model",)
+
+    def __init__(self, *paths: Path) -> None:
+        import sentencepiece
+
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=paths[0].read_bytes())
+
+    def encode(self, text: str) -> list[str]:
+        return self._model.encode(text, out_type=str)
+
+
+@TOKENIZERS.register("fastbpe")
+class FastBpe(Tokenizer):
+    """fastBPE codes, with or without a vocabulary; symbols are subwords with `@@`."""
+
+    files = ("text.codes", "text.vocab")
+
+    def __init__(self, *paths: Path) -> None:
+        import fastBPE
+
+        self._bpe = fastBPE.fastBPE(*map(str, paths))
+
+    def encode(self, text: str) -> list[str]:
+        return self._bpe.apply([" ".join(text.split())])[0].split()
+
+
+def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
+    """Read what `--tokenizer` was given.
+
+    Args:
+        text: `gpt2:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, or `sentencepiece`, which is to be trained.
+
+    Returns:
+        The name, its files (none: to be trained), and the dictionary that comes with them.
+
+    Raises:
+        MMFairseqError: not one of these, or a file is missing.
+    """
+    name, _, rest = text.partition(":")
+    TOKENIZERS.get(name)
+    if name == "sentencepiece" and not rest:
+        return name, [], None
+    if not rest:
+        raise MMFairseqError(f"tokenizer {text!r}: expected gpt2:DIR, sentencepiece[:FILE] or fastbpe:CODES[,VOCAB]")
+    if name == "gpt2":
+        files = [Path(rest) / file for file in Gpt2.files]
+        dictionary = Path(rest) / "dict.txt"
+    else:
+        files = [Path(part) for part in rest.split(",")]
+        dictionary = None
+    if len(files) > len(TOKENIZERS.get(name).files):
+        raise MMFairseqError(
+            f"tokenizer {text!r}: {len(files)} files; at most {len(TOKENIZERS.get(name).files)} are read"
+        )
+    for path in [*files, *([dictionary] if dictionary else [])]:
+        if not path.is_file():
+            raise MMFairseqError(f"tokenizer {text!r}: no file {path}")
+    return name, files, dictionary
+
+
+def tokenizer_spec(text: str) -> dict[str, Any]:
+    """What a data-bin remembers of the tokeniser that `--tokenizer` names: no path, but what its files hold.
+
+    Returns:
+        `{"name", "files", "sha256"}`; the sums only of files that are not made here.
+
+    Raises:
+        MMFairseqError: as `tokenizer_files`.
+    """
+    name, files, dictionary = tokenizer_files(text)
+    sources = [*files, *([dictionary] if dictionary else [])]
+    return {
+        "name": name,
+        "files": list(TOKENIZERS.get(name).files[: len(files) or 1]),
+        "sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources],
+    }
+
+
+def load_tokenizer(spec: dict[str, Any], folder: Path) -> Tokenizer:
+    """The tokeniser of a spec, from the files in `folder`.
+
+    Raises:
+        MMFairseqError: unknown, a file is missing or is not what it should be.
+    """
+    paths = [folder / file for file in spec["files"]]
+    for path in paths:
+        if not path.is_file():
+            raise MMFairseqError(f"{path}: missing file of tokenizer {spec['name']!r}")
+    try:
+        return TOKENIZERS.get(spec["name"])(*paths)
+    except (RuntimeError, OSError, ValueError, KeyError, IndexError) as error:
+        raise MMFairseqError(f"tokenizer {spec['name']!r}: {', '.join(map(str, paths))}: {error}") from error
+
+
+def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
+    """Train a unigram model; a small corpus gets fewer pieces than `vocab_size`, one of many characters more.
+
+    Returns:
+        The bytes of the model file, the same for the same texts.
+
+    Raises:
+        MMFairseqError: there is no text.
+    """
+    import sentencepiece
+
+    texts = list(texts)
+    characters = len(set().union(*map(set, texts))) if texts else 0
+    if not characters:
+        raise MMFairseqError("no text to train a sentencepiece model on")
+    model = BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=max(vocab_size, characters + 100),
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise MMFairseqError(f"sentencepiece could not be trained on {len(texts)} texts: {error}") from error
+    return model.getvalue()
+
+
+def build_dictionary(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
+    """Lines `<symbol> <count>`, most frequent first, as fairseq's Dictionary reads them."""
+    counts = Counter(symbol for text in texts for symbol in tokenizer.encode(text))
+    usable = {symbol: count for symbol, count in counts.items() if symbol not in SPECIAL and len(symbol.split()) == 1}
+    ordered = sorted(usable.items(), key=lambda item: (-item[1], item[0]))
+    return "".join(f"{symbol} {count}\n" for symbol, count in ordered)
+
+
+def read_dictionary(path: Path) -> dict[str, int]:
+    """Symbols and their numbers, as fairseq numbers them: the first line is 4.
+
+    Raises:
+        MMFairseqError: a line is not `<symbol> <count>`, or a symbol stands twice.
+    """
+    numbers: dict[str, int] = {}
+    for place, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+        symbol, _, count = line.removesuffix(" #fairseq:overwrite").rpartition(" ")
+        if not symbol or not count.isdecimal() or symbol in numbers:
+            raise MMFairseqError(f"{path}:{place}: expected '<symbol> <count>', each symbol once; found {line[:80]!r}")
+        numbers[symbol] = len(SPECIAL) + len(numbers)
+    return numbers
+
+
+def token_ids(tokenizer: Tokenizer, numbers: dict[str, int], text: str) -> np.ndarray:
+    """Numbers of a text's symbols, without beginning and end. Shape (T), int32."""
+    return np.array([numbers.get(symbol, UNKNOWN) for symbol in tokenizer.encode(text)], np.int32)

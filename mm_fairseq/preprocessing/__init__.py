@@ -1,0 +1,1 @@
+"""Manifest and media to a data-bin."""

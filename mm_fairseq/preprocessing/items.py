@@ -1,0 +1,132 @@
+"""One modality of one utterance, as it is stored in its stream.
+
+T samples (audio), tokens (text) or bytes (video).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..databin import pack_frames
+from ..manifest import MODALITIES, Medium, Utterance
+from ..media import MAX_SECONDS, MediaError
+from ..media.audio import read_audio
+from ..media.faces import encode_jpeg, face_crops
+from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
+from ..media.video import read_frames
+
+SAMPLE_RATE = 16000  # Hz
+MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything of less
+
+# stream: dtype, whether an item's length is told (frames), unit of the length
+STREAMS: dict[str, tuple[str, bool, str]] = {
+    "audio": ("int16", False, "samples"),
+    "text": ("int32", False, "tokens"),
+    "video": ("uint8", True, "frames"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the bytes of a data-bin, beside the corpus.
+
+    Args:
+        modalities: which ones are wanted.
+        tokenizer: see `media.text.tokenizer_files`.
+        vocab_size: of a sentencepiece model trained here.
+        fps: frames a second kept.
+        frame_size: side of a frame in pixels.
+        faces: "detect", "center" or "none", see `media.faces.face_crops`.
+        max_seconds: of the longest utterance.
+        shard_size: utterances in a shard; None chooses by the size of the corpus.
+        sample_rate: Hz.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    tokenizer: str = "sentencepiece"
+    vocab_size: int = 1000
+    fps: float = 5.0
+    frame_size: int = 256
+    faces: str = "detect"
+    max_seconds: float = MAX_SECONDS
+    shard_size: int | None = None
+    sample_rate: int = SAMPLE_RATE
+
+    def for_rows(self, rows: int) -> "Settings":
+        """With a shard size: small enough that some workers share a small corpus, 8 to 256."""
+        return replace(self, shard_size=self.shard_size or min(256, max(8, -(-rows // 32))))
+
+
+class Items:
+    """Makes the items of utterances; every failure is a `MediaError`.
+
+    Args:
+        root: the folder that the manifest's paths are relative to.
+        data_bin: where tokeniser and dictionary lie.
+        settings: how items are made.
+        spec: the tokeniser's, see `media.text`; None where there is no text.
+    """
+
+    def __init__(self, root: Path, data_bin: Path, settings: Settings, spec: dict[str, Any] | None) -> None:
+        self.root, self.data_bin, self.settings, self.spec = root, data_bin, settings, spec
+
+    def make(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
+        """The item and its length in samples, tokens or frames.
+
+        Raises:
+            MediaError: there is none, or it cannot be used.
+        """
+        makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
+        makers = {"audio": self._audio, "text": self._text, "video": self._video}
+        return makers[stream](row)
+
+    def path(self, stream: str, row: Utterance) -> str:
+        """Which file of the manifest an item comes from; "" where it comes from none."""
+        medium = None if stream == "text" else _sound(row) if stream == "audio" else row.medium("video")
+        return medium.path if medium else ""
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        assert self.spec is not None
+        return load_tokenizer(self.spec, self.data_bin)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return read_dictionary(self.data_bin / "dict.txt")
+
+    def _audio(self, row: Utterance) -> tuple[np.ndarray, int]:
+        medium, settings = _sound(row), self.settings
+        if medium is None:
+            raise MediaError("empty_audio", "neither audio nor video is given; other utterances have it")
+        samples = read_audio(self.root / medium.path, medium.start, medium.end, SAMPLE_RATE, settings.max_seconds)
+        if len(samples) < MIN_SAMPLES:
+            raise MediaError(
+                "too_short", f"{len(samples)} samples at {SAMPLE_RATE} Hz; at least {MIN_SAMPLES} are needed"
+            )
+        return samples, len(samples)
+
+    def _text(self, row: Utterance) -> tuple[np.ndarray, int]:
+        ids = token_ids(self._tokenizer, self._numbers, row.text) if row.text.strip() else np.empty(0, np.int32)
+        if not len(ids):
+            raise MediaError("empty_transcript", f"no words in the transcript {row.text!r}; other utterances have some")
+        return ids, len(ids)
+
+    def _video(self, row: Utterance) -> tuple[np.ndarray, int]:
+        medium, settings = row.medium("video"), self.settings
+        if medium is None:
+            raise MediaError("empty_video", "no video is given; other utterances have it")
+        path = self.root / medium.path
+        frames = read_frames(path, medium.start, medium.end, settings.fps, medium.region, settings.max_seconds)
+        try:
+            crops = face_crops(frames, settings.frame_size, settings.faces)
+        except MediaError as error:
+            raise MediaError(error.code, f"{path}: {error}") from None
+        return pack_frames([encode_jpeg(crop) for crop in crops]), len(crops)
+
+
+def _sound(row: Utterance) -> Medium | None:
+    return row.medium("audio") or row.medium("video")
