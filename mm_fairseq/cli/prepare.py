@@ -52,7 +52,7 @@ def show(account: dict[str, Any], console: Console) -> None:
 def _table(account: dict[str, Any], target: str, protocol: str) -> Table:
     columns = list(account["targets"][target])
     table = Table(title=f"{target}, {protocol}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("fold")
+    table.add_column("fold", no_wrap=True)
     for name in ("rows", "speakers", *(name or "(none)" for name in columns)):
         table.add_column(name, justify="right", no_wrap=True)
     for fold, splits in account["splits"][protocol].items():
