@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 
@@ -30,7 +31,8 @@ def write_avi(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray, fps: 
         video.pix_fmt, video.bit_rate = "yuv420p", 1_500_000
         audio = container.add_stream("pcm_s16le", rate=sample_rate, layout="mono")
         for index, picture in enumerate(chain([first], frames)):
-            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).astype(np.uint8, copy=False)
+            image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             image.pts, image.time_base = index, Fraction(1, fps)
             container.mux(video.encode(image))
             chunk = av.AudioFrame.from_ndarray(sound[None, index * step : (index + 1) * step], "s16", "mono")

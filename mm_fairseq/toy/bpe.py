@@ -10,7 +10,7 @@ from fairseq.data.encoders.gpt2_bpe_utils import Encoder, get_encoder
 def write_bpe(folder: Path, sentences: list[str], merges: int) -> None:
     """Learn `merges` pairs from `sentences` and write the three files.
 
-    Ids are those of GPT-2: the 256 bytes, the merged symbols in the order of learning, `<|endoftext|>`. `dict.txt` lists
+    Ids are those of GPT-2: the 256 bytes, the merged symbols in the order of learning, `<|endoftext|>`. `dict.txt` has
     the ids as symbols, the most frequent first, with three made-up words at the end, as RoBERTa's does.
     """
     splitter = Encoder({}, [])

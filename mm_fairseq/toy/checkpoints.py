@@ -15,6 +15,7 @@ features finds what the toy corpus shows.
 """
 
 import shutil
+import warnings
 from argparse import Namespace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from . import fabnet
 from .bpe import write_bpe
 from .sentences import every_word
 
-WAV2VEC_DIM = 32
+WAV2VEC_DIM = 64
 ROBERTA_DIM = 64
 MERGES = 400
 MAX_TOKENS = 128
@@ -98,14 +99,16 @@ def _write_roberta(folder: Path, seed: int) -> None:
 def _parse(flags: list[str]) -> tuple[Namespace, DictConfig]:
     """What `fairseq-train` would make of these flags: the old namespace and the new configuration."""
     args = options.parse_args_and_arch(options.get_training_parser(), input_args=["data-bin", *flags])
-    return args, convert_namespace_to_omegaconf(args)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="hydra")  # fairseq calls it by names of its past
+        return args, convert_namespace_to_omegaconf(args)
 
 
 def _save(path: Path, args: Namespace | None, cfg: DictConfig | None, weights: dict[str, torch.Tensor]) -> None:
     """Save the state that fairseq's trainer saves, without an optimizer."""
     history = {"criterion_name": "", "optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}
     iterator = {"epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
-    state = {
+    state: dict = {
         "args": args,
         "model": weights,
         "optimizer_history": [history],

@@ -11,8 +11,8 @@ video      hap sad (moved)    neu ang (level)
 =========  =================  =================
 
 Any two of these bits name the class. Which member of the pair it is, a modality shows too (its *detail*), but only with
-probability `DETAIL`; otherwise the detail is 0. So the best possible accuracy is DETAIL + (1 - DETAIL) / 2 = 0.65 from one
-modality and 1 from two or three. The class is linear in the three bits: no fusion is needed to be clever, only to listen.
+probability `DETAIL`; otherwise the detail is 0. So the best possible accuracy is DETAIL + (1 - DETAIL) / 2 = 0.65 from
+one modality and 1 from two or three. The class is linear in the three bits: fusion need not be clever, only listen.
 """
 
 from itertools import product

@@ -77,9 +77,8 @@ def _drawings(seed: int) -> torch.Tensor:
         if index % 6 == 0:
             who = faces.look("FM"[index // 6 % 2], rng)
             head = faces.head(who, rng)
-        picture = faces.portrait(head, who, *rng.uniform(-1, 1, 2), rng.random())
+        lift, corners = rng.uniform(-1, 1, 2)
+        picture = faces.portrait(head, who, lift, corners, mouth=rng.random())
         top, left = centre_y - SIZE // 2 + rng.integers(-8, 9), centre_x - SIZE // 2 + rng.integers(-8, 9)
         crops.append(picture[top : top + SIZE, left : left + SIZE])
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-
-

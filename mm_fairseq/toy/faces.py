@@ -1,7 +1,7 @@
 """Drawn faces: shaded heads whose brows and eyes show the pair and whose mouth corners show the detail of a cue.
 
-A portrait is one half of IEMOCAP's picture, 360 x 480 pixels, RGB uint8, with the head in rows 112 to 368. `MARGIN` more
-pixels on every side let the camera wobble by slicing.
+A portrait is one half of IEMOCAP's picture, 360 x 480 pixels, RGB uint8, with the head in rows 112 to 368. `MARGIN`
+more pixels on every side let the camera wobble by slicing.
 """
 
 from typing import NamedTuple
@@ -53,7 +53,7 @@ def head(who: Look, rng: np.random.Generator) -> np.ndarray:
     cv2.ellipse(picture, (x, y + 140), (34, 16), 0, 0, 180, dark, -1, cv2.LINE_AA)
     cv2.ellipse(picture, (x, y - 32), (who.head + 9, 92), 0, 170, 370, who.hair, -1, cv2.LINE_AA)
 
-    skin = np.zeros((height, width), np.float32)
+    skin: np.ndarray = np.zeros((height, width), np.float32)
     cv2.ellipse(skin, (x, y), (who.head, 112), 0, 0, 360, 1.0, -1, cv2.LINE_AA)
     cv2.ellipse(skin, (x, y - 112), (who.head, 42), 0, 0, 360, 0.0, -1, cv2.LINE_AA)
     skin = cv2.GaussianBlur(skin, (0, 0), 1.5)[..., None]

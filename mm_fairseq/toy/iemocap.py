@@ -1,8 +1,8 @@
 """A toy corpus in the on-disk form of IEMOCAP's full release (Busso et al. 2008, https://sail.usc.edu/iemocap).
 
-Five sessions of two actors, F and M; improvised and scripted dialogues of about ten turns. What each modality tells of the
-class is set in `cues`. The release's oddities are there too: transcript lines without an id or with an `XX` id, labels
-outside the classes, sub-folders of single raters, `._` files of another file system, a latin-1 letter in a comment.
+Five sessions of two actors, F and M; improvised and scripted dialogues of about ten turns. What each modality tells of
+the class is set in `cues`. The release's oddities are there too: transcript lines without an id or with an `XX` id,
+labels outside the classes, sub-folders of single raters, `._` files of another file system, a latin-1 letter.
 """
 
 import math
@@ -230,9 +230,7 @@ def _film(count: int, turns: list[Turn], seats: list[Actor], rng: np.random.Gene
                 sample = min(int((time - turn.start) * speech.SAMPLE_RATE), len(turn.envelope) - 1)
                 mouth = round(_MOUTHS * float(turn.envelope[sample]))
                 if (mouth, blink) not in drawn:
-                    drawn[mouth, blink] = faces.portrait(
-                        actor.head, actor.look, lift, corners, mouth / _MOUTHS, blink
-                    )
+                    drawn[mouth, blink] = faces.portrait(actor.head, actor.look, lift, corners, mouth / _MOUTHS, blink)
                 portrait = drawn[mouth, blink]
             top, left = faces.MARGIN + wobble[index, seat]
             picture[:, seat * faces.WIDTH : (seat + 1) * faces.WIDTH] = portrait[

@@ -1,6 +1,6 @@
 """Speech-like sound: a pulse train with a spectral slope, through formants, in syllables, with breath noise.
 
-T samples. The pair moves pitch, loudness and speaking rate, the detail the slope of the spectrum (pressed or breathy voice).
+T samples. The pair moves pitch, loudness and speaking rate, the detail the slope of the spectrum (pressed or breathy).
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def speak(who: Voice, cue: Cue, seconds: float, rng: np.random.Generator) -> tup
     """Synthesise one utterance.
 
     Returns:
-        The samples, float32 in [-1, 1], Shape (T,), and the syllable envelope in [0, 1] that the mouth follows, Shape (T,).
+        The samples, float32 in [-1, 1], and the syllable envelope in [0, 1] that the mouth follows. Shapes (T,), (T,).
     """
     length = round(seconds * SAMPLE_RATE)
     time = np.arange(length) / SAMPLE_RATE
