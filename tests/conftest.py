@@ -1,10 +1,14 @@
-"""Tests that need a GPU or real recordings are skipped where there are none."""
+"""Fixtures that several folders share; tests that need a GPU or real recordings are skipped where there are none."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from databin_factory import write_data_bin
+
+from mm_fairseq.toy import checkpoints as toy_checkpoints
 
 
 def pytest_collection_modifyitems(items):
@@ -24,3 +28,32 @@ def pytest_collection_modifyitems(items):
 def real_data():
     """Folder of real recordings, for tests marked `real`."""
     return Path(os.environ["MM_FAIRSEQ_REAL_DATA"])
+
+
+@pytest.fixture(scope="session")
+def data_bin(tmp_path_factory):
+    """A data-bin of 24 utterances whose label stands in every modality. Not to be written to."""
+    return write_data_bin(tmp_path_factory.mktemp("data") / "data-bin")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Folder of the toy checkpoints in the real formats. Not to be written to."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    toy_checkpoints.write(folder, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roberta_data_bin(data_bin, checkpoints, tmp_path_factory):
+    """`data_bin` with the dictionary of the toy RoBERTa. Not to be written to."""
+    folder = tmp_path_factory.mktemp("data") / "data-bin"
+    shutil.copytree(data_bin, folder)
+    shutil.copyfile(checkpoints / "roberta" / "dict.txt", folder / "dict.txt")
+    return folder
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Every device that code must run on."""
+    return torch.device(request.param)

@@ -20,12 +20,13 @@ def masked_group_norm(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
     """
     if norm.num_groups != 1:
         raise ValueError(f"masked_group_norm handles one group, the layer has {norm.num_groups}")
-    kept = (torch.arange(x.size(2), device=x.device) < lengths[:, None])[:, None].float()  # B x 1 x T
-    full = x.float() * kept
+    dtype = torch.promote_types(x.dtype, torch.float)  # half precision would not hold the sums
+    kept = (torch.arange(x.size(2), device=x.device) < lengths[:, None])[:, None].to(dtype)  # B x 1 x T
+    full = x.to(dtype) * kept
     count = (kept.sum((1, 2), keepdim=True) * x.size(1)).clamp(min=1)
     mean = full.sum((1, 2), keepdim=True) / count
     centred = (full - mean) * kept
     out = centred * torch.rsqrt(centred.square().sum((1, 2), keepdim=True) / count + norm.eps)
     if norm.weight is not None:
-        out = (out * norm.weight.float()[:, None] + norm.bias.float()[:, None]) * kept
+        out = (out * norm.weight.to(dtype)[:, None] + norm.bias.to(dtype)[:, None]) * kept
     return out.type_as(x)

@@ -1,0 +1,26 @@
+"""Heads: one linear layer a target."""
+
+import pytest
+import torch
+
+from mm_fairseq.modules.heads import Heads
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_formula(hidden):
+    torch.manual_seed(0)
+    heads = Heads(6, {"emotion": 4, "sentiment": 1}, dropout=0.3, hidden=hidden).eval()
+    x = torch.randn(3, 6)
+    inner = torch.tanh(x @ heads.dense[1].weight.T + heads.dense[1].bias) if hidden else x
+    out = heads(x)
+    assert {name: value.shape for name, value in out.items()} == {"emotion": (3, 4), "sentiment": (3, 1)}
+    for name, value in out.items():
+        torch.testing.assert_close(value, inner @ heads.out[name].weight.T + heads.out[name].bias)
+
+
+def test_dropout_acts_in_training_only():
+    heads = Heads(64, {"emotion": 4}, dropout=0.5, hidden=False)
+    x = torch.ones(1, 64)
+    assert not torch.equal(heads(x)["emotion"], heads(x)["emotion"])
+    heads.eval()
+    assert torch.equal(heads(x)["emotion"], heads(x)["emotion"])
