@@ -46,14 +46,14 @@ _COMPANIONS = ("dict.txt", "encoder.json", "vocab.bpe")
 
 def write(out: Path, seed: int) -> None:
     """Write all the files of the table above under `out`; the same seed gives the same weights."""
-    makers = {"wav2vec": _write_wav2vec, "roberta": _write_roberta, "fabnet": fabnet.write}
+    makers = {"wav2vec": write_wav2vec, "roberta": write_roberta, "fabnet": fabnet.write}
     with torch.random.fork_rng(devices=[]):
         for name, make in tqdm(makers.items(), desc="toy checkpoints", disable=None):
             (out / name).mkdir(parents=True, exist_ok=True)
             make(out / name, seed)
 
 
-def _write_wav2vec(folder: Path, seed: int) -> None:
+def write_wav2vec(folder: Path, seed: int) -> None:
     settings = {
         "conv_feature_layers": str(_EXTRACTOR),
         "conv_aggregator_layers": str(_AGGREGATOR),
@@ -72,7 +72,7 @@ def _write_wav2vec(folder: Path, seed: int) -> None:
     _save(folder / "wav2vec_args.pt", old, None, model.state_dict())
 
 
-def _write_roberta(folder: Path, seed: int) -> None:
+def write_roberta(folder: Path, seed: int) -> None:
     write_bpe(folder, every_word(), MERGES)
     sizes = {
         "encoder_layers": 2,
@@ -100,7 +100,7 @@ def _parse(flags: list[str]) -> tuple[Namespace, DictConfig]:
     """What `fairseq-train` would make of these flags: the old namespace and the new configuration."""
     args = options.parse_args_and_arch(options.get_training_parser(), input_args=["data-bin", *flags])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="hydra")  # fairseq calls it by names of its past
+        warnings.simplefilter("ignore", UserWarning)  # hydra: fairseq calls it by names of its past
         return args, convert_namespace_to_omegaconf(args)
 
 

@@ -21,8 +21,8 @@ _IMAGES = 96
 def write(folder: Path, seed: int) -> None:
     """Write `fabnet.pt`, as the released task files are, and `fabnet_train.pt`, as its training saves."""
     torch.manual_seed(seed)
-    encoder = _encoder()
-    _calibrate(encoder, _drawings(seed))
+    encoder = build_encoder()
+    _calibrate(encoder, drawings(seed))
     probe = nn.Sequential(nn.BatchNorm1d(WIDTHS[-1]), nn.Linear(WIDTHS[-1], _EMOTIONS, bias=False))
     stubs = {name: nn.Sequential(nn.Conv2d(2 * WIDTHS[-1], 8, 1), nn.BatchNorm2d(8)) for name in ("decoder", "mask")}
     net = nn.ModuleDict({"encoder": encoder, **stubs})
@@ -38,7 +38,7 @@ def write(folder: Path, seed: int) -> None:
     torch.save(training, folder / "fabnet_train.pt")
 
 
-def _encoder() -> nn.Sequential:
+def build_encoder() -> nn.Sequential:
     """Eight convolutions, kernel 4, stride 2; batch norm between the second and the seventh."""
     layers: list[nn.Module] = []
     last = len(WIDTHS) - 1
@@ -68,7 +68,7 @@ def _calibrate(encoder: nn.Sequential, images: torch.Tensor) -> None:
     last.bias.copy_(-output.mean(0) * scale)
 
 
-def _drawings(seed: int) -> torch.Tensor:
+def drawings(seed: int) -> torch.Tensor:
     """Toy faces in every expression, cropped as a face detector would. Shape (B, 3, 256, 256)."""
     rng = np.random.default_rng([seed, 0])
     centre_x, centre_y = faces.CENTRE

@@ -1,0 +1,27 @@
+import pytest
+
+from mm_fairseq.cli import main
+
+
+def test_iemocap_takes_utterances_and_seed(tmp_path):
+    assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "21", "--seed", "4"]) == 0
+    assert len(list(tmp_path.glob("a/Session?/sentences/wav/*/*.wav"))) == 21
+
+
+def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
+    assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "3"]) == 2
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "mm-fairseq toy: error: --utterances 3: five sessions of four classes need at least 20"
+    ]
+    assert not (tmp_path / "a").exists()
+
+
+def test_checkpoints_takes_a_folder_and_a_seed(tmp_path):
+    assert main(["toy", "checkpoints", str(tmp_path), "--seed", "2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fabnet", "roberta", "roberta_args", "wav2vec"]
+
+
+def test_a_kind_is_needed():
+    with pytest.raises(SystemExit) as stopped:
+        main(["toy"])
+    assert stopped.value.code == 2
