@@ -75,7 +75,7 @@ class Spec(NamedTuple):
             fitting = [other for other in BACKBONES.names() if BACKBONES.get(other).modality == modality]
             raise MMFairseqError(f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {fitting}")
         parts = [part.partition("=") for part in rest.split(",")]
-        if rest and all(equals for _, equals, _ in parts) and not os.path.exists(rest):
+        if rest and all(equals and key.isidentifier() for key, equals, _ in parts) and not os.path.exists(rest):
             return cls(name, "", {key: _number(value, text) for key, _, value in parts})
         return cls(name, rest, {})
 
@@ -115,7 +115,7 @@ def build(entry: Mapping[str, Any]) -> Backbone:
     """
     try:
         return BACKBONES.get(entry["name"])(**entry["args"])
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
         raise MMFairseqError(f"backbone {entry['name']!r} does not take {dict(entry['args'])}: {error}") from error
 
 
@@ -214,7 +214,7 @@ class BackboneSet(nn.Module):
         encoder = self.encoders[name]
         present = ~padding_mask.all(dim=1)
         if not present.any():
-            empty = next(self.parameters()).new_zeros(x.size(0), 1, encoder.dim)  # type: ignore[arg-type]
+            empty = torch.zeros(x.size(0), 1, encoder.dim, device=x.device)  # type: ignore[call-overload]
             return FeatureSeq(empty, torch.ones_like(empty[..., 0], dtype=torch.bool))
         with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
             out = encoder(x[present], padding_mask[present])

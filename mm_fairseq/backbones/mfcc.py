@@ -37,6 +37,10 @@ class Mfcc(Backbone):
         self.register_buffer("shift", F.pad(torch.tensor([-40.0]), (0, n_mfcc - 1)), persistent=False)
         self.register_buffer("scale", scale, persistent=False)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "Mfcc":
+        """Follow a model to its device but not into half precision, which neither the FFT nor the logarithm bears."""
+        return super()._apply(lambda buffer: buffer.to(fn(buffer.new_empty(0)).device), recurse)
+
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         lengths = (~padding_mask).sum(1)
         x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))

@@ -66,8 +66,11 @@ class Roberta(Backbone):
             raise MMFairseqError(f"{path}: the options lack {missing}")
         args: dict[str, Any] = dict(sizes)
         for name, kind in (_SIZES | _OTHERS).items():
-            if saved.get(name) is not None:
-                args[name] = kind(saved[name])
+            value = saved.get(name)
+            if not isinstance(value, int | float if kind is float else kind) and value is not None:
+                raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value of type {kind.__name__}")
+            if value is not None:
+                args[name] = kind(value)
         weights = {_modern(key): value for key, value in state["model"].items()}
         weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path))
         weights.setdefault("encoder.sentence_encoder.version", torch.tensor([3.0]))  # old files lack it

@@ -137,8 +137,9 @@ class SSLFusion(BaseFairseqModel):
             `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`.
         """
         streams = {}
+        dtype = next(self.heads.parameters()).dtype  # a backbone may compute in another one
         for name, features in self.backbones(inputs, padding_masks).items():
-            x, mask = self.projections[name](features.x), features.padding_mask
+            x, mask = self.projections[name](features.x.to(dtype)), features.padding_mask
             present = ~mask.all(dim=1)
             if name in self.encoders:
                 x, mask = self.encoders[name](x, mask)

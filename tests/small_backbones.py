@@ -1,0 +1,43 @@
+"""Every registered backbone at a small size, for tests."""
+
+import torch
+
+from mm_fairseq.backbones import BACKBONES
+
+ARGS = {
+    "embedding": {"vocabulary": 20, "dim": 8},
+    "fabnet": {},
+    "mfcc": {"n_mfcc": 8, "n_mels": 16},
+    "roberta": {
+        "vocabulary": 20,
+        "encoder_layers": 2,
+        "encoder_embed_dim": 8,
+        "encoder_ffn_embed_dim": 16,
+        "encoder_attention_heads": 2,
+        "max_positions": 24,
+    },
+    "wav2vec": {
+        "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],
+        "conv_aggregator_layers": [[8, 2, 1], [8, 3, 1]],
+    },
+}
+
+
+def entry(name, frozen=False):
+    """What `resolve` returns for one modality."""
+    return {"name": name, "args": ARGS[name], "frozen": frozen}
+
+
+def items(modality, lengths, seed=0):
+    """Random inputs of one modality as the dataset gives them; a length of 0 is a missing modality (None)."""
+    torch.manual_seed(seed)
+    make = {
+        "audio": lambda n: 0.3 * torch.randn(n),
+        "text": lambda n: torch.cat([torch.tensor([0]), torch.randint(4, 19, (max(0, n - 2),)), torch.tensor([2])])[:n],
+        "video": lambda n: torch.randint(0, 255, (n, 3, 256, 256), dtype=torch.uint8),
+    }
+    return [make[modality](length).numpy() if length else None for length in lengths]
+
+
+def modality_of(name):
+    return BACKBONES.get(name).modality
