@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..errors import MMFairseqError
-from ..report import write
+from ..report import Section, write
 from ..report.tables import Table
 
 
@@ -46,7 +46,16 @@ def run(args: argparse.Namespace) -> int:
         console.print(Text(f"all targets right at once on {split}: {share:.3f} of {items} utterances"))
     page = Path(args.out, "index.html").resolve()
     console.print(Text(f"report: {page}"), soft_wrap=True)
+    for section in report.sections:
+        sys.stdout.write(_line(section, len(report.sections)) + "\n")
     return 0
+
+
+def _line(section: Section, sections: int) -> str:
+    """One line for scripts: `test wa=0.812 ua=...`; with the target's name where the report has more than one table."""
+    group, scores = section.summary.group, section.summary.scores
+    name = [group.name] if sections > 1 else []
+    return " ".join([group.split, *name, *(f"{metric}={value:.3f}" for metric, value in scores.items())])
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,7 +18,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
@@ -119,7 +118,7 @@ class SSLFusion(BaseFairseqModel):
                 dims, heads, cfg.encoder_layers_cross, ffn_dim, dropout, cfg.attention_dropout
             )
         self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=cfg.fusion != "shallow")
-        for module in (self.projections, self.encoders, self.fusion, self.heads):
+        for module in (self.encoders, self.fusion, self.heads):
             module.apply(_init_bert)
 
     @classmethod
@@ -157,15 +156,18 @@ class SSLFusion(BaseFairseqModel):
 
 
 def _init_bert(module: nn.Module) -> None:
-    """Normal(0, 0.02) weights and zero biases for linear layers, as BERT has them; norms keep ones and zeros."""
+    """Normal(0, 0.02) weights and zero biases, as BERT has them; below 256 inputs wider, so that the variance is kept."""
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        weights = [module.weight]
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.MultiheadAttention):
         weights = [module.in_proj_weight, module.q_proj_weight, module.k_proj_weight, module.v_proj_weight]
-        for weight in filter(lambda weight: weight is not None, weights):
-            torch.nn.init.normal_(weight, std=0.02)
+    else:
+        return
+    for weight in weights:
+        if weight is not None:
+            nn.init.normal_(weight, std=max(0.02, 0.32 * weight.size(1) ** -0.5))
 
 
 @dataclass

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The whole way of the data on a made-up corpus in IEMOCAP's form: raw files, data-bin, training, test, report.
+#
+#   bash examples/demo/run.sh [OUT]
+#
+# OUT (default: demo) is emptied of an earlier demo first. Takes about 4 minutes on two CPU cores.
+set -euo pipefail
+[ "${1:-}" != --help ] || set -- usage
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+[ "${1:-}" != usage ] || usage "$0"
+out=${1:-demo}
+SECONDS=0
+step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
+
+rm -rf "$out"/{raw,pretrained,prepared,data-bin,runs,report}
+mkdir -p "$out"
+export OMP_NUM_THREADS=1
+
+step "1/5 toy corpus and small pretrained checkpoints"
+mm-fairseq toy checkpoints "$out/pretrained" --seed 1 &
+checkpoints=$!
+mm-fairseq toy iemocap "$out/raw" --utterances 300 --seed 1
+wait "$checkpoints"
+
+step "2/5 prepare and binarize"
+bash "$here/data-bin-scripts/iemocap.sh" "$out/raw" "$out" --accept-counts \
+    --text-model "$out/pretrained/roberta" --fps 2 --workers "$workers"
+
+data=$out/data-bin
+model=(--arch ssl_fusion --audio-backbone "wav2vec:$out/pretrained/wav2vec/wav2vec_args.pt"
+    --text-backbone "roberta:$out/pretrained/roberta" --video-backbone "fabnet:$out/pretrained/fabnet/fabnet.pt"
+    --encoder-layers 1 --encoder-layers-cross 1 --encoder-ffn-embed-dim 128
+    --dropout 0 --attention-dropout 0 --pooler-dropout 0
+    --optimizer adam --adam-betas "(0.9, 0.98)" --lr-scheduler polynomial_decay --lr 2e-3
+    --warmup-updates 20 --total-num-update 220 --max-epoch 10 --batch-size 8 --num-workers 0
+    --best-checkpoint-metric wa --maximize-best-checkpoint-metric)
+
+step "3/5 train: audio + text + video here, each modality alone beside it (logs in $out/runs)"
+(
+    for modality in video audio text; do
+        train "$data" "$out/runs/$modality" --modalities "$modality" "${model[@]}" >/dev/null
+    done
+) &
+alone=$!
+train "$data" "$out/runs/all" --modalities audio,text,video "${model[@]}"
+echo "waiting for the single modalities ..."
+wait "$alone"
+
+step "4/5 validate on test"
+for pair in "all video" "audio text"; do
+    pids=()
+    for run in $pair; do
+        score "$data" "$out/runs/$run" >/dev/null &
+        pids+=("$!")
+    done
+    for pid in "${pids[@]}"; do wait "$pid"; done
+done
+
+step "5/5 report"
+mm-fairseq report "$out/runs/all/test/predictions.jsonl" "$out/report" --name "audio + text + video" \
+    --compare "audio=$out/runs/audio/test/predictions.jsonl" --compare "text=$out/runs/text/test/predictions.jsonl" \
+    --compare "video=$out/runs/video/test/predictions.jsonl" | tee "$out/report.txt"
+printf '\ndone in %d s\n' "$SECONDS"
