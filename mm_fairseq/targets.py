@@ -6,6 +6,7 @@ B batch, K classes. A missing label is -100 (classes) or NaN (numbers) and enter
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Target:
     """One thing to predict.
 
     Args:
-        name: as users see it in options, logs and tables ("emotion").
+        name: as users see it in options, logs and tables ("emotion"); letters, digits, _ and -.
         kind: a name of `KINDS`.
         classes: the labels in the order of their numbers; empty for regression.
         weight: factor of this target's loss.
@@ -41,6 +42,8 @@ class Target:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise MMFairseqError(f"target name {self.name!r}: only letters, digits, _ and - are allowed")
         KINDS.get(self.kind)(self)
 
 
@@ -91,7 +94,10 @@ class Kind:
         """`{"prediction", "scores"}` for each row of `logits` (B, outputs), in plain Python types."""
         probabilities = self.probabilities(logits.float()).tolist()
         return [
-            {"prediction": self.classes[max(range(len(row)), key=row.__getitem__)], "scores": dict(zip(self.classes, row, strict=True))}
+            {
+                "prediction": self.classes[max(range(len(row)), key=row.__getitem__)],
+                "scores": dict(zip(self.classes, row, strict=True)),
+            }
             for row in probabilities
         ]
 
@@ -218,16 +224,25 @@ def read_targets(path: str | os.PathLike) -> list[Target]:
     if not path.is_file():
         raise MMFairseqError(f"{path}: no such file; `mm-fairseq prepare` and `binarize` write it")
     try:
-        return [
-            Target(str(entry["name"]), entry["kind"], tuple(entry["classes"]), float(entry.get("weight", 1.0)))
-            for entry in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    except (ValueError, TypeError, KeyError) as error:
+        targets = [_target(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        if len({target.name for target in targets}) != len(targets) or not targets:
+            raise ValueError("no target, or two of one name")
+        return targets
+    except (ValueError, TypeError) as error:
+        kinds = ", ".join(KINDS.names())
         raise MMFairseqError(
-            f"{path}: expected a list of {{name, kind, classes, weight}} with kinds {', '.join(KINDS.names())}: {error!r}"
+            f"{path}: expected a list of {{name, kind, classes, weight}} with kinds {kinds}: {error}"
         ) from error
+
+
+def _target(name: str, kind: str, classes: Sequence[str], weight: float = 1.0) -> Target:
+    if not isinstance(classes, list) or not all(isinstance(label, str) for label in [name, kind, *classes]):
+        raise TypeError(f"name and kind must be strings and classes a list of strings, not {classes!r}")
+    return Target(name, kind, tuple(classes), float(weight))
 
 
 def write_targets(path: str | os.PathLike, targets: Sequence[Target]) -> None:
     """Write `targets.json`."""
-    Path(path).write_text(json.dumps([asdict(target) for target in targets], ensure_ascii=False, indent=1) + "\n", "utf-8")
+    Path(path).write_text(
+        json.dumps([asdict(target) for target in targets], ensure_ascii=False, indent=1) + "\n", "utf-8"
+    )

@@ -19,9 +19,10 @@ class Heads(nn.Module):
         super().__init__()
         self.dense = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, dim), nn.Tanh()) if hidden else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.out = nn.ModuleDict({name: nn.Linear(dim, size) for name, size in outputs.items()})
+        # A prefix, because torch refuses the names of its own methods ("type") as keys.
+        self.out = nn.ModuleDict({f"to_{name}": nn.Linear(dim, size) for name, size in outputs.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Map `x` (B, dim) to `{target: (B, outputs)}`."""
         x = self.dropout(self.dense(x))
-        return {name: layer(x) for name, layer in self.out.items()}
+        return {key.removeprefix("to_"): layer(x) for key, layer in self.out.items()}

@@ -7,15 +7,16 @@ from mm_fairseq.modules.heads import Heads
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_formula(hidden):
+def test_formula(hidden):  # "type" is a name that torch keeps for itself
     torch.manual_seed(0)
-    heads = Heads(6, {"emotion": 4, "sentiment": 1}, dropout=0.3, hidden=hidden).eval()
+    heads = Heads(6, {"emotion": 4, "type": 1}, dropout=0.3, hidden=hidden).eval()
     x = torch.randn(3, 6)
     inner = torch.tanh(x @ heads.dense[1].weight.T + heads.dense[1].bias) if hidden else x
     out = heads(x)
-    assert {name: value.shape for name, value in out.items()} == {"emotion": (3, 4), "sentiment": (3, 1)}
+    assert {name: value.shape for name, value in out.items()} == {"emotion": (3, 4), "type": (3, 1)}
     for name, value in out.items():
-        torch.testing.assert_close(value, inner @ heads.out[name].weight.T + heads.out[name].bias)
+        layer = heads.out[f"to_{name}"]
+        torch.testing.assert_close(value, inner @ layer.weight.T + layer.bias)
 
 
 def test_dropout_acts_in_training_only():
