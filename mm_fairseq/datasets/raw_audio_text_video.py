@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 class RawAudioTextVideoDataset(FairseqDataset):
     """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB.
 
-    An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks that modality.
+    An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the modality.
     Both are counted and named in the log when the dataset is made.
 
     Args:
@@ -68,8 +68,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         self.limits = {name: limits.get(name, Limits()) for name in self.modalities}
         self.utterances = [utterances[row] for row in rows]
         self.labels = {
-            name: [kind.encode(utterance.labels.get(name, "")) for utterance in self.utterances]
-            for name, kind in kinds.items()
+            name: [_encode(kind, utterance) for utterance in self.utterances] for name, kind in kinds.items()
         }
         self.streams = {name: StreamReader(data_bin / name) for name in self.modalities}
         self.lengths = {name: self._lengths(name) for name in self.modalities}
@@ -80,7 +79,9 @@ class RawAudioTextVideoDataset(FairseqDataset):
         found = self.streams[modality].lengths[self.rows]
         lengths = found + 2 * (found > 0) if modality == "text" else found
         shortest, longest = self.limits[modality]
-        self._tell((lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing")
+        self._tell(
+            (lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing"
+        )
         if longest is not None:
             self._tell(lengths > longest, lengths, modality, f"longer than {longest}, cut at the end")
             lengths = np.minimum(lengths, longest)
@@ -96,7 +97,9 @@ class RawAudioTextVideoDataset(FairseqDataset):
             )
 
     def _sizes(self) -> np.ndarray:
-        scaled = [-(-self.lengths[name] // AUDIO_STEP) if name == "audio" else self.lengths[name] for name in self.modalities]
+        scaled = [
+            -(-self.lengths[name] // AUDIO_STEP) if name == "audio" else self.lengths[name] for name in self.modalities
+        ]
         return np.maximum(1, np.max(scaled, axis=0)).astype(np.int64)
 
     def __len__(self) -> int:
@@ -113,7 +116,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         if modality == "audio":
             return item[:length].astype(np.float32) / 32768.0
         if modality == "text":
-            return np.concatenate([[self.bos], item[: length - 2], [self.eos]]).astype(np.int64)
+            return np.concatenate([[self.bos], item[: max(0, length - 2)], [self.eos]])[:length].astype(np.int64)
         return np.stack([decode_jpeg(frame) for frame in unpack_frames(item)[:length]]).transpose(0, 3, 1, 2)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -173,3 +176,10 @@ class RawAudioTextVideoDataset(FairseqDataset):
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return False
+
+
+def _encode(kind: Kind, utterance: Utterance) -> float:
+    try:
+        return kind.encode(utterance.labels.get(kind.target.name, ""))
+    except MMFairseqError as error:
+        raise MMFairseqError(f"utterance {utterance.id!r}: {error}") from error
