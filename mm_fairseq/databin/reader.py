@@ -72,7 +72,7 @@ class StreamReader:
         elements = self._indices[shard].elements
         if not elements:
             return np.empty(0, self.dtype)
+        if not path.is_file() or path.stat().st_size != elements * self.dtype.itemsize:
+            raise MMFairseqError(f"{path}: changed since this data-bin was opened; open it again")
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size != elements * self.dtype.itemsize:
-                raise MMFairseqError(f"{path}: changed since this data-bin was opened; open it again")
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.dtype)

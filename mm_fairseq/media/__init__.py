@@ -1,5 +1,6 @@
 """A file to an array: decode, resample, tokenise, find the face. Bounded and checked; a failure is a `MediaError`."""
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -63,7 +64,7 @@ def check_span(path: Path, start: float, end: float | None, declared: float | No
     Raises:
         MediaError: span_outside.
     """
-    if declared is not None and (start >= declared or (end or 0) > declared + SPAN_TOLERANCE):
+    if declared is not None and ((start and start >= declared) or (end or 0) > declared + SPAN_TOLERANCE):
         last = f"{end:.3f} s" if end is not None else "the end"
         raise MediaError(
             "span_outside", f"{path}: {start:.3f} s to {last} was asked for, the file ends at {declared:.3f} s"
@@ -80,9 +81,8 @@ def check_length(path: Path, got: float, start: float, end: float | None, declar
         raise MediaError("empty", f"{path}: nothing in it could be decoded")
     ends = [second for second in (end, declared) if second is not None]
     expected = min(ends) - start if ends else got
-    if got < expected - max(slack, 0.005 * expected):
+    if got < min(expected - slack, 0.995 * expected):
         if declared is None:
             raise MediaError("span_outside", f"{path}: the file ends {expected - got:.3f} s before {end:.3f} s")
-        raise MediaError(
-            "truncated", f"{path}: {got:.3f} s could be decoded of {expected:.3f} s: the file is damaged or cut short"
-        )
+        wanted = f"of {expected:.3f} s" if math.isfinite(expected) else "before its end was missing"
+        raise MediaError("truncated", f"{path}: {got:.3f} s could be decoded {wanted}: damaged or cut short")

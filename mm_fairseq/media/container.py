@@ -66,9 +66,13 @@ class Track:
         """Where the track ends by what the file declares, in seconds; None where it does not say."""
         if self._container.format.name in _NO_LENGTH:
             return None
-        if self.stream.duration:
-            first = (self.stream.start_time or 0) * self.stream.time_base
-            return float(first + self.stream.duration * self.stream.time_base) - self._origin
+        ticks = self.stream.duration or 0
+        if (
+            self._container.format.name == "avi"
+        ):  # PyAV shortens the duration to the file; the header's count stands still
+            ticks = max(ticks, self.stream.frames)
+        if ticks:
+            return float(((self.stream.start_time or 0) + ticks) * self.stream.time_base) - self._origin
         return self._container.duration / av.time_base if self._container.duration else None
 
     @property

@@ -45,24 +45,25 @@ def run_shards(
             return
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
         counter, others = context.Value("q", 0), set(multiprocessing.active_children())
-        with ProcessPoolExecutor(min(workers, len(shards)), context, _begin, (process, counter)) as pool:
-            waiting = {pool.submit(_call, shard) for shard in shards}
-            try:
-                while waiting:
-                    finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                    bar.update(done + counter.value - bar.n)
-                    for future in finished:
-                        future.result()
-            except BrokenProcessPool as error:
-                raise MMFairseqError(
-                    "a worker process died (out of memory, or a decoder crashed); what is finished is kept: "
-                    "run again with --resume, with --workers 1 to see which file it is"
-                ) from error
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if waiting:
-                    for child in set(multiprocessing.active_children()) - others:
-                        child.terminate()
+        pool = ProcessPoolExecutor(min(workers, len(shards)), context, _begin, (process, counter))
+        failed, waiting = True, {pool.submit(_call, shard) for shard in shards}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                bar.update(done + counter.value - bar.n)
+                for future in finished:
+                    future.result()
+            failed = False
+        except BrokenProcessPool as error:
+            raise MMFairseqError(
+                "a worker process died (out of memory, or a decoder crashed); what is finished is kept: "
+                "run again with --resume, with --workers 1 to see which file it is"
+            ) from error
+        finally:
+            if failed:
+                for child in set(multiprocessing.active_children()) - others:
+                    child.terminate()
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin(process: ShardFunction, counter: Any) -> None:

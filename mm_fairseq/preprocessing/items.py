@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..databin import pack_frames
+from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError
 from ..media.audio import read_audio
@@ -21,6 +23,9 @@ from ..media.video import read_frames
 
 SAMPLE_RATE = 16000  # Hz
 MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything of less
+
+# What decoders were seen to raise, or may, on bytes made to break them; one bad file never ends a run.
+UNFORESEEN = (ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, cv2.error)
 
 # stream: dtype, whether an item's length is told (frames), unit of the length
 STREAMS: dict[str, tuple[str, bool, str]] = {
@@ -82,7 +87,13 @@ class Items:
         """
         makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
         makers = {"audio": self._audio, "text": self._text, "video": self._video}
-        return makers[stream](row)
+        try:
+            return makers[stream](row)
+        except MMFairseqError:
+            raise
+        except UNFORESEEN as error:
+            reason = f"{self.path(stream, row)}: the decoder failed: {type(error).__name__}: {error}"
+            raise MediaError("unreadable", reason) from error
 
     def path(self, stream: str, row: Utterance) -> str:
         """Which file of the manifest an item comes from; "" where it comes from none."""

@@ -1,0 +1,34 @@
+"""What no decoder should raise is a bad item, and what no item is to blame for is an error."""
+
+import pytest
+
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.manifest import Utterance
+from mm_fairseq.media import MediaError
+from mm_fairseq.preprocessing import items
+from mm_fairseq.preprocessing.items import Items, Settings
+
+ROW = Utterance("u", audio="a.wav", text="some words")
+
+
+def test_an_unforeseen_error_of_a_decoder(tmp_path, monkeypatch):
+    def fails(*args):
+        raise MemoryError("bad atom")
+
+    monkeypatch.setattr(items, "read_audio", fails)
+    with pytest.raises(MediaError, match=r"a\.wav: the decoder failed: MemoryError: bad atom") as caught:
+        Items(tmp_path, tmp_path, Settings(), None).make("audio", ROW)
+    assert caught.value.code == "unreadable"
+
+
+def test_a_lost_tokenizer_is_no_fault_of_an_utterance(tmp_path):
+    spec = {"name": "sentencepiece", "files": ["text.model"]}
+    with pytest.raises(MMFairseqError, match=r"text\.model: missing file") as caught:
+        Items(tmp_path, tmp_path, Settings(), spec).make("text", ROW)
+    assert not isinstance(caught.value, MediaError)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 8), (256, 8), (1490, 47), (100_000, 256)])
+def test_shard_size_by_the_size_of_the_corpus(rows, size):
+    assert Settings().for_rows(rows).shard_size == size
+    assert Settings(shard_size=3).for_rows(rows).shard_size == 3
