@@ -41,14 +41,17 @@ class SSLFusionConfig(FairseqDataclass):
         default="mfcc", metadata={"help": "audio encoder: NAME, NAME:FILE or NAME:key=value,... (wav2vec, mfcc)"}
     )
     text_backbone: str = field(
-        default="embedding", metadata={"help": "text encoder: NAME, NAME:FILE or NAME:key=value,... (roberta, embedding)"}
+        default="embedding",
+        metadata={"help": "text encoder: NAME, NAME:FILE or NAME:key=value,... (roberta, embedding)"},
     )
     video_backbone: str = field(
         default="fabnet", metadata={"help": "video encoder: NAME, NAME:FILE or NAME:key=value,... (fabnet)"}
     )
     finetune_backbones: str = field(
         default="",
-        metadata={"help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"},
+        metadata={
+            "help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"
+        },
     )
     fusion: str = field(default="inter_modal", metadata={"help": "how modalities are fused: inter_modal or shallow"})
     embed_dim: int = field(
@@ -87,7 +90,7 @@ class SSLFusion(BaseFairseqModel):
         self.backbones = BackboneSet(cfg.backbone_args)
         dims = {name: cfg.embed_dim or dim for name, dim in self.backbones.dims.items()}
         for name, dim in dims.items():
-            if dim % cfg.encoder_attention_heads:
+            if cfg.encoder_attention_heads < 1 or dim % cfg.encoder_attention_heads:
                 raise MMFairseqError(
                     f"--encoder-attention-heads {cfg.encoder_attention_heads} does not divide the width {dim} of {name}; "
                     "choose another number or a common width by --embed-dim"
@@ -99,6 +102,9 @@ class SSLFusion(BaseFairseqModel):
             }
         )
         self.limits = {"audio": cfg.max_positions_a, "text": cfg.max_positions_t, "video": cfg.max_positions_v}
+        for name, limit in self.limits.items():
+            if limit < 1:
+                raise MMFairseqError(f"--max-positions-{name[0]} {limit}: at least one frame of {name} is needed")
         heads, ffn_dim, dropout = cfg.encoder_attention_heads, cfg.encoder_ffn_embed_dim, cfg.dropout
         self.encoders = nn.ModuleDict(
             {
@@ -205,7 +211,9 @@ class SemiEmoConfig(SSLFusionConfig):
     fusion: str = field(default="shallow", metadata={"help": "how modalities are fused: inter_modal or shallow"})
     finetune_backbones: str = field(
         default="audio,text",
-        metadata={"help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"},
+        metadata={
+            "help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"
+        },
     )
 
 
