@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import omegaconf
 import torch
 import torch.distributed as dist
 from fairseq import meters
@@ -29,7 +30,9 @@ def apply() -> None:
     torch.serialization.add_safe_globals(_safe_globals())
     distributed_utils.infer_init_method = _infer_init_method(distributed_utils.infer_init_method)
     distributed_utils.all_gather_list = _all_gather_list
-    distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(distributed_fairseq_model.DistributedDataParallel)
+    distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(
+        distributed_fairseq_model.DistributedDataParallel
+    )
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
 
@@ -37,8 +40,9 @@ def apply() -> None:
 def _safe_globals() -> list[Any]:
     """Types that checkpoints of fairseq hold and `torch.load(weights_only=True)` refuses.
 
-    torch >= 2.6 loads with `weights_only=True`; public checkpoints hold their options as a Namespace, their meters, NumPy
-    scalars under the old and the new module name, and distributed resuming sends `_TensorPlaceholder`s.
+    torch >= 2.6 loads with `weights_only=True`; public checkpoints hold their options as a Namespace or as OmegaConf's
+    nodes, their meters, NumPy scalars under the old and the new module name, and distributed resuming sends
+    `_TensorPlaceholder`s.
     """
     dtypes = [getattr(np.dtypes, name) for name in dir(np.dtypes) if isinstance(getattr(np.dtypes, name), type)]
     multiarray = np._core.multiarray  # type: ignore[attr-defined]
@@ -48,8 +52,17 @@ def _safe_globals() -> list[Any]:
     ]
     for meter in (meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter):
         named += [meter, (meter, f"fairseq.meters.{meter.__name__}")]
+    nodes = [getattr(omegaconf.nodes, f"{name}Node") for name in ("Any", "String", "Integer", "Float", "Boolean")]
     return [
         argparse.Namespace,
+        *(
+            omegaconf.DictConfig,
+            omegaconf.ListConfig,
+            omegaconf.base.ContainerMetadata,
+            omegaconf.base.Metadata,
+            *nodes,
+        ),
+        *(Any, dict, list, tuple, int, float, str, bool),
         collections.defaultdict,
         np.dtype,
         np.ndarray,
@@ -83,8 +96,8 @@ def _infer_init_method(original: Callable) -> Callable:
             cfg.distributed_backend = "gloo"
         elif cfg.distributed_world_size > 1 and not cfg.distributed_no_spawn:
             raise MMFairseqError(
-                f"--distributed-world-size {cfg.distributed_world_size} on a machine without a GPU: start the processes "
-                f"with `torchrun --nproc_per_node {cfg.distributed_world_size} $(which fairseq-train) ...` instead"
+                f"--distributed-world-size {cfg.distributed_world_size} on a machine without a GPU: start them by "
+                f"`torchrun --nproc_per_node {cfg.distributed_world_size} $(which fairseq-train) ...` instead"
             )
 
     infer.repaired_by = __name__  # type: ignore[attr-defined]
@@ -116,11 +129,11 @@ def _cpu_ready_ddp(original: Callable) -> Callable:
 
 
 def _hide_private(original: Callable) -> Callable:
-    """`fairseq-validate` shows the raw log of every batch; keys with a leading underscore (counts) are not for people."""
+    """`fairseq-validate` shows the log of every batch; keys with a leading underscore (counts) are not for people."""
 
     @functools.wraps(original)
     def format_stats(self: Any, stats: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        public = type(stats)((key, value) for key, value in stats.items() if "_" != key[:1])
+        public = type(stats)((key, value) for key, value in stats.items() if key[:1] != "_")
         return original(self, public, *args, **kwargs)
 
     return format_stats

@@ -1,0 +1,203 @@
+"""Every repair of fairseq, and that fairseq without it fails."""
+
+import collections
+import importlib.util
+import io
+import json
+import logging
+import pickle
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from fairseq import meters
+from fairseq.data import Dictionary
+from fairseq.dataclass.configs import DistributedTrainingConfig
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import progress_bar
+from fairseq.models import distributed_fairseq_model
+from omegaconf import OmegaConf
+
+from mm_fairseq import fairseq_compat
+from mm_fairseq.errors import MMFairseqError
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a repair for machines without a GPU")
+
+
+def original(module):
+    """A fresh copy of a module of fairseq, without repairs."""
+    spec = importlib.util.spec_from_file_location(module.__name__, module.__file__)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return copy
+
+
+@pytest.fixture
+def without_safe_globals():
+    """Call it to load a file as torch does without the repair."""
+    kept = torch.serialization.get_safe_globals()
+
+    def load(content):
+        torch.serialization.clear_safe_globals()
+        try:
+            return torch.load(io.BytesIO(content), weights_only=True)
+        finally:
+            torch.serialization.add_safe_globals(kept)
+
+    return load
+
+
+def saved(state, rename=()):
+    """Bytes of a checkpoint in the form of torch < 1.6, with names of modules changed to what they once were."""
+    file = io.BytesIO()
+    torch.save(state, file, _use_new_zipfile_serialization=False)
+    content = file.getvalue()
+    for new, old in rename:
+        assert new in content
+        content = content.replace(new, old)
+    return content
+
+
+def meter():
+    out = meters.AverageMeter(round=3)
+    out.update(2.0, 3)
+    return out
+
+
+OLD_NUMPY = (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+OLD_METERS = (b"cfairseq.logging.meters\n", b"cfairseq.meters\n")
+STATES = {
+    "options": (Namespace(arch="audio_cpc", lr=[0.1]), ()),
+    "numpy scalar": (np.float64(1.5), ()),
+    "numpy scalar of old": (np.float32(1.5), (OLD_NUMPY,)),
+    "numpy array": (np.arange(3), ()),
+    "numpy array of old": (np.arange(3.0), (OLD_NUMPY,)),
+    "meter": (meter(), ()),
+    "meter of old": (meter(), (OLD_METERS,)),
+    "stopwatch of old": (meters.StopwatchMeter(), (OLD_METERS,)),
+    "dictionary": (Dictionary(), ()),
+    "defaultdict": (collections.defaultdict(dict), ()),
+    "placeholder": (distributed_utils._TensorPlaceholder(0), ()),
+    "cfg": (OmegaConf.create({"model": {"_name": "wav2vec", "layers": [1, 2.5, True, None, "x"]}}), ()),
+}
+
+
+@pytest.mark.parametrize(("value", "rename"), STATES.values(), ids=STATES)
+def test_checkpoints_of_fairseq_load(value, rename, without_safe_globals):
+    content = saved({"extra": value, "model": {"w": torch.ones(2)}}, rename)
+    with pytest.raises(pickle.UnpicklingError, match=r"weights_only|Unsupported"):
+        without_safe_globals(content)
+    loaded = torch.load(io.BytesIO(content), weights_only=True)["extra"]
+    assert type(loaded) is type(value)
+    if isinstance(value, np.ndarray):
+        assert np.array_equal(loaded, value)
+    elif hasattr(value, "__dict__") and not OmegaConf.is_config(value):
+        assert vars(loaded) == vars(value)
+    else:
+        assert loaded == value
+
+
+class Foreign:
+    """A type that no checkpoint needs."""
+
+
+def test_other_types_stay_refused():
+    with pytest.raises(pickle.UnpicklingError, match="Foreign"):
+        torch.load(io.BytesIO(saved({"x": Foreign()})), weights_only=True)
+
+
+def test_applying_twice_changes_nothing():
+    before = distributed_utils.infer_init_method
+    fairseq_compat.apply()
+    assert distributed_utils.infer_init_method is before
+    assert not hasattr(before.__wrapped__, "__wrapped__")
+
+
+@pytest.fixture
+def torchrun(monkeypatch):
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511", "WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def config(world_size=1):
+    return DistributedTrainingConfig(distributed_world_size=world_size, tpu=False)
+
+
+@no_gpu
+def test_torchrun_on_cpu_is_seen(torchrun):
+    unrepaired = distributed_utils.infer_init_method.__wrapped__
+    cfg = config()
+    unrepaired(cfg)
+    assert cfg.distributed_init_method is None  # every process would train alone
+    with pytest.raises(ZeroDivisionError):
+        unrepaired(config(world_size=2))
+    distributed_utils.infer_init_method(cfg)
+    found = cfg.distributed_init_method, cfg.distributed_world_size, cfg.distributed_rank, cfg.distributed_backend
+    assert found == ("env://", 2, 1, "gloo")
+    assert cfg.distributed_no_spawn
+    assert cfg.device_id == 0
+
+
+@no_gpu
+def test_spawning_on_cpu_is_refused():
+    with pytest.raises(AssertionError, match="0 available devices"):
+        distributed_utils.infer_init_method.__wrapped__(config(world_size=2))
+    with pytest.raises(MMFairseqError, match="torchrun --nproc_per_node 2"):
+        distributed_utils.infer_init_method(config(world_size=2))
+    single = config()
+    distributed_utils.infer_init_method(single)
+    assert single.distributed_init_method is None
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    yield dist.group.WORLD
+    dist.destroy_process_group()
+
+
+def test_any_object_is_gathered(process_group):
+    data = [{"_predictions": ["x" * 20000], "_emotion:confusion": torch.eye(2)}]
+    unrepaired = original(distributed_utils).all_gather_list
+    with pytest.raises((ValueError, RuntimeError, AssertionError, TypeError)):
+        unrepaired(data, group=process_group)
+    (found,) = distributed_utils.all_gather_list(data, group=process_group)
+    assert found[0]["_predictions"] == data[0]["_predictions"]
+    assert torch.equal(found[0]["_emotion:confusion"], torch.eye(2))
+
+
+def test_ddp_takes_modules_on_the_cpu(process_group):
+    module = torch.nn.Linear(2, 1)
+    build = distributed_fairseq_model.DistributedDataParallel
+    options = {"module": module, "device_ids": [0], "output_device": 0, "process_group": process_group}
+    with pytest.raises(ValueError, match="device_ids"):
+        build.__wrapped__(**options)
+    assert build(**options)(torch.ones(1, 2)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["JsonProgressBar", "SimpleProgressBar"])
+def test_counts_are_not_shown(name, caplog):
+    stats = {"loss": 0.5, "_emotion:confusion": torch.eye(4)}
+
+    def shown(module):
+        caplog.clear()
+        bar = getattr(module, name)([1, 2, 3], log_interval=1)
+        bar.i, bar.size = 1, 3
+        with caplog.at_level(logging.INFO):
+            bar.log(dict(stats), step=1)
+            bar.print(dict(stats))
+        return caplog.text
+
+    repaired = shown(progress_bar)
+    assert "loss" in repaired
+    assert "confusion" not in repaired
+    try:
+        unrepaired = shown(original(progress_bar))
+    except TypeError:  # the JSON bar cannot even write a tensor
+        assert name == "JsonProgressBar"
+    else:
+        assert "confusion" in unrepaired
+    if name == "JsonProgressBar":
+        assert json.loads(repaired.splitlines()[-1][repaired.splitlines()[-1].index("{") :])
