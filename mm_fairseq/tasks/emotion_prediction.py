@@ -36,7 +36,9 @@ class EmotionPredictionConfig(FairseqDataclass):
     t_only: bool = field(default=False, metadata={"help": "use text; with --a-only or --v-only: these together"})
     v_only: bool = field(default=False, metadata={"help": "use video; with --a-only or --t-only: these together"})
     all_in: bool = field(default=False, metadata={"help": "use audio, text and video"})
-    protocol: str = field(default="", metadata={"help": "evaluation protocol; default: the first that the corpus defines"})
+    protocol: str = field(
+        default="", metadata={"help": "evaluation protocol; default: the first that the corpus defines"}
+    )
     fold: str = field(default="", metadata={"help": "fold of the protocol; default: the first"})
     num_classes: int = field(
         default=0, metadata={"help": "outputs of the head, as a check; two for each class with --binary-target-iemocap"}
@@ -44,11 +46,19 @@ class EmotionPredictionConfig(FairseqDataclass):
     binary_target_iemocap: bool = field(
         default=False, metadata={"help": "predict each class by a yes-no decision of its own (target kind binary_each)"}
     )
-    softmax_target_meld: bool = field(default=False, metadata={"help": "predict one class out of all (target kind single)"})
+    softmax_target_meld: bool = field(
+        default=False, metadata={"help": "predict one class out of all (target kind single)"}
+    )
     regression_target_mos: bool = field(default=False, metadata={"help": "predict a number (target kind regression)"})
-    max_sample_size: int = field(default=0, metadata={"help": "cut audio at this many samples; 0: at the model's own limit"})
-    init_token: int = field(default=-1, metadata={"help": "token id in front of a text; default: <s> of the dictionary"})
-    separator_token: int = field(default=-1, metadata={"help": "token id behind a text; default: </s> of the dictionary"})
+    max_sample_size: int = field(
+        default=0, metadata={"help": "cut audio at this many samples; 0: at the model's own limit"}
+    )
+    init_token: int = field(
+        default=-1, metadata={"help": "token id in front of a text; default: <s> of the dictionary"}
+    )
+    separator_token: int = field(
+        default=-1, metadata={"help": "token id behind a text; default: </s> of the dictionary"}
+    )
     eval_matric: bool = field(
         default=False, metadata={"help": "accepted for the original's command lines: metrics are always computed"}
     )
@@ -118,7 +128,9 @@ class EmotionPredictionTask(FairseqTask):
             targets = [replace(t, kind=chosen[0], classes=classes.get(chosen[0], t.classes)) for t in targets]
         outputs = {target.name: kind_of(target).outputs for target in targets}
         if self.cfg.num_classes and set(outputs.values()) != {self.cfg.num_classes}:
-            raise MMFairseqError(f"--num-classes {self.cfg.num_classes}, but the data-bin's targets have outputs {outputs}")
+            raise MMFairseqError(
+                f"--num-classes {self.cfg.num_classes}, but the data-bin's targets have outputs {outputs}"
+            )
         return [asdict(target) | {"classes": list(target.classes)} for target in targets]
 
     def _read_dictionary(self) -> list[str]:
@@ -198,6 +210,8 @@ class EmotionPredictionTask(FairseqTask):
         if self.cfg.max_sample_size and "audio" in self.limits:
             shortest, longest = self.limits["audio"]
             cut = self.cfg.max_sample_size
+            if cut < shortest:
+                raise MMFairseqError(f"--max-sample-size {cut}: the audio backbone needs at least {shortest} samples")
             self.limits["audio"] = Limits(shortest, min(cut, longest or cut))
         return model
 
@@ -209,7 +223,9 @@ class EmotionPredictionTask(FairseqTask):
         path = self.data / "splits" / protocol / fold / f"{split}.npy"
         if not path.is_file():
             there = sorted(file.stem for file in path.parent.glob("*.npy"))
-            raise MMFairseqError(f"{self.data}: no split {split!r} in {protocol}, fold {fold}; it has {', '.join(there)}")
+            raise MMFairseqError(
+                f"{self.data}: no split {split!r} in {protocol}, fold {fold}; it has {', '.join(there)}"
+            )
         manifest = Manifest.read(self.data / "manifest.tsv")
         dictionary = self.source_dictionary
         ends = (self.cfg.init_token, dictionary.bos()), (self.cfg.separator_token, dictionary.eos())
