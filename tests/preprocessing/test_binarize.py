@@ -226,21 +226,26 @@ def test_shards_may_be_made_in_any_order(corpus, tmp_path, tree, reference, monk
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_kill_at_any_moment_loses_nothing(corpus, tmp_path, tree, reference, how, workers):
     context, dice = multiprocessing.get_context("fork"), random.Random(workers)
-    killed = 0
+
+    def start(out):
+        run = context.Process(target=binarize, args=(corpus.out, out, SMALL, workers, True))
+        run.start()
+        return run
+
+    began = time.monotonic()
+    start(tmp_path / "whole").join()
+    whole, killed = time.monotonic() - began, 0
     for attempt in range(6):
         out = tmp_path / f"bin{attempt}"
-        for _ in range(20):
-            run = context.Process(target=binarize, args=(corpus.out, out, SMALL, workers, True))
-            run.start()
-            time.sleep(dice.uniform(0, 0.25))
+        for _ in range(4):
+            run = start(out)
+            time.sleep(dice.uniform(0, 0.8 * whole))
             os.kill(run.pid, how)
             run.join()
-            if run.exitcode == 0:
-                break
-            killed += 1
+            killed += run.exitcode == -how
         binarize(corpus.out, out, SMALL, workers, resume=True)
         assert tree(out) == reference
-    assert killed > 3
+    assert killed
 
 
 def test_a_full_disk_leaves_no_temporary_files(corpus, tmp_path, tree, reference, monkeypatch):
