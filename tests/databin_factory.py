@@ -44,7 +44,9 @@ def write_data_bin(
         text.append(tokens.astype(np.int32) if keep["text"] else np.empty(0, np.int32))
         video.append(pack_frames([encode_jpeg(picture) for picture in pictures]) if keep["video"] else pack_frames([]))
         frames.append(count if keep["video"] else 0)
-        rows.append(Utterance(f"utt{row:03d}", speaker=f"s{row % 3}", session=f"{row % 2}", labels={"emotion": CLASSES[label]}))
+        rows.append(
+            Utterance(f"utt{row:03d}", speaker=f"s{row % 3}", session=f"{row % 2}", labels={"emotion": CLASSES[label]})
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_shard(folder / "audio", 0, audio, "int16")
     write_shard(folder / "text", 0, text, "int32")

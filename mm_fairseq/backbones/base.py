@@ -29,13 +29,13 @@ class FeatureSeq(NamedTuple):
 class Backbone(nn.Module):
     """An encoder of one modality, built from plain arguments alone.
 
-    A subclass sets `modality`, `dim` (C), `rate_hz` (frames a second; 0 where time has no unit) and `receptive_field` (the
-    shortest input, in samples, tokens or frames, that yields one output frame), perhaps `max_input` (the longest it takes)
-    and `summarises` (its position 0 stands for the whole sequence), and defines `forward`. One that has public checkpoints
-    defines `read` as well.
+    A subclass sets `modality`, `dim` (C), `rate_hz` (frames a second; 0 where time has no unit) and `receptive_field`
+    (the shortest input, in samples, tokens or frames, that yields one output frame), perhaps `max_input` (the longest
+    it takes) and `summarises` (its position 0 stands for the whole sequence), and defines `forward`. One that has
+    public checkpoints defines `read` as well.
 
-    Input by modality: audio (B, T) float in [-1, 1] at 16 kHz; text (B, T) token ids; video (B, T, 3, H, W) uint8. No row
-    is all padding: `BackboneSet` sees to that.
+    Input by modality: audio (B, T) float in [-1, 1] at 16 kHz; text (B, T) token ids; video (B, T, 3, H, W) uint8. No
+    row is all padding: `BackboneSet` sees to that.
     """
 
     modality: ClassVar[str]
@@ -73,7 +73,9 @@ class Spec(NamedTuple):
         backbone = BACKBONES.get(name)
         if backbone.modality != modality:
             fitting = [other for other in BACKBONES.names() if BACKBONES.get(other).modality == modality]
-            raise MMFairseqError(f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {fitting}")
+            raise MMFairseqError(
+                f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {fitting}"
+            )
         parts = [part.partition("=") for part in rest.split(",")]
         if rest and all(equals and key.isidentifier() for key, equals, _ in parts) and not os.path.exists(rest):
             return cls(name, "", {key: _number(value, text) for key, _, value in parts})
@@ -130,7 +132,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for broken and for refused files
-        raise MMFairseqError(f"{path}: not a readable checkpoint: {(str(error) or repr(error)).splitlines()[0]}") from error
+        raise MMFairseqError(
+            f"{path}: not a readable checkpoint: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
     if not isinstance(state, dict):
         raise MMFairseqError(f"{path}: expected a dictionary, found {type(state).__name__}")
     return state
@@ -162,8 +166,8 @@ def pick(weights: Mapping[str, Any], prefixes: tuple[str, ...], path: Path) -> d
 class BackboneSet(nn.Module):
     """The backbones of a model.
 
-    Frozen ones stay in eval mode and run without gradient. A row whose modality is missing never reaches a backbone: its
-    features are zeros, all of them padding.
+    Frozen ones stay in eval mode and run without gradient. A row whose modality is missing never reaches a backbone:
+    its features are zeros, all of them padding.
 
     Args:
         entries: as `resolve` returns them.

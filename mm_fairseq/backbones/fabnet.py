@@ -1,6 +1,7 @@
 """FAb-Net face encoder (Wiles et al. 2018, arXiv 1808.06882), from its released task and training files.
 
-Deviation from the trimodal original: only real frames are encoded, chosen by the mask and never by the value of a pixel.
+Deviation from the trimodal original: only real frames are encoded, chosen by the mask and never by the value of a
+pixel.
 """
 
 from pathlib import Path
@@ -14,7 +15,8 @@ from .base import BACKBONES, Backbone, FeatureSeq, pick, read_checkpoint
 
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)
 SIZE = 2 ** len(WIDTHS)
-CHUNK = {"cpu": 8, "cuda": 256}  # frames encoded at once without gradient: on a CPU, what fits into memory that is reused
+# Frames encoded at once without gradient; on a CPU so few that their memory is used again instead of asked for anew.
+CHUNK = {"cpu": 8, "cuda": 256}
 
 
 @BACKBONES.register("fabnet")

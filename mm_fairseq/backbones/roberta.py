@@ -1,4 +1,4 @@
-"""RoBERTa (Liu et al. 2019, arXiv 1907.11692), from a hub folder (`model.pt`, `dict.txt`) or a model file beside its dict.txt."""
+"""RoBERTa (Liu et al. 2019, arXiv 1907.11692), from a hub folder or its model.pt."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -56,7 +56,9 @@ class Roberta(Backbone):
         state = read_checkpoint(path)
         saved = model_args(state, path)
         missing = [name for name in _SIZES if name not in saved]
-        if "model" not in state or (missing and not str(saved.get("arch", saved.get("_name", ""))).startswith("roberta")):
+        if "model" not in state or (
+            missing and not str(saved.get("arch", saved.get("_name", ""))).startswith("roberta")
+        ):
             raise MMFairseqError(f"{path}: not a RoBERTa checkpoint: no {missing or 'model'} in it")
         if not missing or saved.get("arch") == "roberta_base":
             sizes = {}
@@ -65,7 +67,8 @@ class Roberta(Backbone):
         else:
             raise MMFairseqError(f"{path}: the options lack {missing}")
         args: dict[str, Any] = dict(sizes)
-        for name, kind in (_SIZES | _OTHERS).items():
+        kinds: dict[str, Any] = {**_SIZES, **_OTHERS}
+        for name, kind in kinds.items():
             value = saved.get(name)
             if not isinstance(value, int | float if kind is float else kind) and value is not None:
                 raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value of type {kind.__name__}")
@@ -79,7 +82,7 @@ class Roberta(Backbone):
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         features, _ = self.encoder(x.masked_fill(padding_mask, self.pad), features_only=True)
-        features = F.pad(features, (0, 0, 0, x.size(1) - features.size(1)))  # its inference path cuts to the longest row
+        features = F.pad(features, (0, 0, 0, x.size(1) - features.size(1)))  # the inference path cuts to the longest
         return FeatureSeq(features.masked_fill(padding_mask[..., None], 0.0), padding_mask)
 
 

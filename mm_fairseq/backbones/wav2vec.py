@@ -141,7 +141,7 @@ def _run(block: nn.Sequential, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _layers(value: Any, default: Sequence[Sequence[int]], where: str) -> list[list[int]]:
-    """Layer shapes out of a checkpoint: a string such as "[(512, 10, 5)] + [(512, 3, 1)] * 9", never evaluated as code."""
+    """Layer shapes: a list, or a string such as "[(512, 10, 5)] + [(512, 3, 1)] * 9", never evaluated as code."""
     if value is None:
         return [list(layer) for layer in default]
     try:

@@ -1,5 +1,5 @@
 """Losses."""
 
-from . import emotion_prediction
+from .emotion_prediction import EmotionPredictionCriterion
 
-__all__ = ["emotion_prediction"]
+__all__ = ["EmotionPredictionCriterion"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @register_criterion("emotion_prediction_cri", dataclass=FairseqDataclass)
 class EmotionPredictionCriterion(FairseqCriterion):
-    """Weighted sum over the targets of each kind's loss; `sample_size` is the number of utterances, losses are in nats."""
+    """Weighted sum over the targets of each kind's loss, in nats; `sample_size` is the number of utterances."""
 
     def forward(self, model: torch.nn.Module, sample: dict[str, Any]) -> tuple[Tensor, int, dict[str, Any]]:
         """Loss, sample size and log of a batch."""
@@ -21,12 +21,13 @@ class EmotionPredictionCriterion(FairseqCriterion):
         """As `forward`, for what the model has returned already."""
         size = int(sample["nsentences"])
         log: dict[str, Any] = {"nsentences": size, "ntokens": int(sample["ntokens"]), "sample_size": size}
-        total = 0
+        losses = []
         for name, kind in self.task.kinds.items():
             logits, target = output["logits"][name], sample["target"][name]
-            total = total + kind.target.weight * kind.loss(logits, target)
+            losses.append(kind.target.weight * kind.loss(logits, target))
             for key, value in kind.counts(logits.detach(), target).items():
                 log[f"_{name}:{key}"] = value
+        total = torch.stack(losses).sum()
         log["loss"] = total.detach()
         return total, size, log
 

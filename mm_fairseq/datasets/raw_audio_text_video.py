@@ -33,7 +33,8 @@ class Limits(NamedTuple):
 class RawAudioTextVideoDataset(FairseqDataset):
     """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB.
 
-    An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the modality.
+    An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the
+    modality.
     Both are counted and named in the log when the dataset is made.
 
     Args:
@@ -124,7 +125,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         if not samples:
             return {}
         inputs, masks = {}, {}
-        empty = {
+        empty: dict[str, np.ndarray] = {
             "audio": np.zeros(0, np.float32),
             "text": np.zeros(0, np.int64),
             "video": np.zeros((0, 3, 1, 1), np.uint8),

@@ -1,5 +1,5 @@
 """Architectures: one registered model a file."""
 
-from . import ssl_fusion
+from .ssl_fusion import SSLFusion
 
-__all__ = ["ssl_fusion"]
+__all__ = ["SSLFusion"]

@@ -92,8 +92,8 @@ class SSLFusion(BaseFairseqModel):
         for name, dim in dims.items():
             if cfg.encoder_attention_heads < 1 or dim % cfg.encoder_attention_heads:
                 raise MMFairseqError(
-                    f"--encoder-attention-heads {cfg.encoder_attention_heads} does not divide the width {dim} of {name}; "
-                    "choose another number or a common width by --embed-dim"
+                    f"--encoder-attention-heads {cfg.encoder_attention_heads} does not divide the width {dim} of "
+                    f"{name}; choose another number or a common width by --embed-dim"
                 )
         self.projections = nn.ModuleDict(
             {
@@ -153,16 +153,15 @@ class SSLFusion(BaseFairseqModel):
         return {"logits": self.heads(fused), "features": {"fused": fused}}
 
     def input_limits(self) -> dict[str, tuple[int, int]]:
-        """Shortest and longest input of each modality, in samples, tokens or frames; longer ones are cut by the dataset."""
+        """Shortest and longest input of each modality in samples, tokens or frames; the dataset cuts longer ones."""
         return {name: self.backbones.input_limits(name, self.limits[name]) for name in self.backbones.names}
 
     def max_positions(self) -> None:
-        """No utterance is left out for its length."""
-        return None
+        """None: no utterance is left out for its length."""
 
 
 def _init_bert(module: nn.Module) -> None:
-    """Normal(0, 0.02) weights and zero biases, as BERT has them; below 256 inputs wider, so that the variance is kept."""
+    """Normal(0, 0.02) weights and zero biases, as BERT has them; below 256 inputs wider, to keep the variance."""
     if isinstance(module, nn.Linear):
         weights = [module.weight]
         if module.bias is not None:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class MaskedAttention(nn.MultiheadAttention):
-    """`torch.nn.MultiheadAttention`, batch first, where a row whose keys are all padding yields zeros instead of NaN."""
+    """`torch.nn.MultiheadAttention`, batch first; a row whose keys are all padding yields zeros instead of NaN."""
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0, key_dim: int | None = None) -> None:
         super().__init__(dim, heads, dropout=dropout, kdim=key_dim, vdim=key_dim, batch_first=True)

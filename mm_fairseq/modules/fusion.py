@@ -1,4 +1,4 @@
-"""Inter-modal attention fusion of any set of modalities (IEEE Access 2020, DOI 10.1109/ACCESS.2020.3026823, section III)."""
+"""Fusion of any set of modalities (IEEE Access 2020, DOI 10.1109/ACCESS.2020.3026823, section III)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from .attention import MaskedAttention
 
 
 class Stream(NamedTuple):
-    """One modality ready to be fused: `x` (B, T, D) whose position 0 sums it up, `padding_mask` (B, T), `present` (B)."""
+    """One modality: `x` (B, T, D) whose position 0 sums it up, `padding_mask` (B, T), `present` (B)."""
 
     x: Tensor
     padding_mask: Tensor
@@ -39,10 +39,10 @@ class CrossLayer(nn.Module):
 class InterModalFusion(nn.Module):
     """Every modality attends to every other one; the results are multiplied per modality and concatenated.
 
-    Only position 0 of each query stream is read in the end, and no query position sees another one, so position 0 alone is
-    computed. For a row, a modality that is missing contributes the factor 1 where it would be attended to and a vector of
-    zeros where it would attend; a modality that is alone contributes its own position 0. With two modalities this is the
-    concatenation of the two directed vectors, with one the stream's summary.
+    Only position 0 of each query stream is read in the end, and no query position sees another one, so position 0 alone
+    is computed. For a row, a modality that is missing contributes the factor 1 where it would be attended to and a
+    vector of zeros where it would attend; a modality that is alone contributes its own position 0. With two modalities
+    this is the concatenation of the two directed vectors, with one the stream's summary.
 
     Args:
         dims: width of each modality.

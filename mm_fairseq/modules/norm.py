@@ -7,8 +7,8 @@ from torch import Tensor, nn
 def masked_group_norm(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
     """`norm`, a GroupNorm of one group, over the first `lengths` frames of each row.
 
-    `nn.GroupNorm` takes its mean and variance over channels and time, zero padding included: features of a 2 s clip padded
-    to 9 s change by more than half. Here each row gets the statistics that it has alone.
+    `nn.GroupNorm` takes its mean and variance over channels and time, zero padding included: features of a 2 s clip
+    padded to 9 s change by more than half. Here each row gets the statistics that it has alone.
 
     Args:
         x: (B, C, T).

@@ -1,5 +1,5 @@
 """The fairseq task."""
 
-from . import emotion_prediction
+from .emotion_prediction import EmotionPredictionTask
 
-__all__ = ["emotion_prediction"]
+__all__ = ["EmotionPredictionTask"]

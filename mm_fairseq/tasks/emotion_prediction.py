@@ -13,7 +13,7 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, open_dict
 
 from .. import backbones
 from ..datasets import Limits, RawAudioTextVideoDataset
@@ -71,8 +71,8 @@ class EmotionPredictionConfig(FairseqDataclass):
 class EmotionPredictionTask(FairseqTask):
     """Predict the targets of utterances from their audio, text and video.
 
-    `state`, saved in every checkpoint, holds plain types only: `targets`, `dictionary` (symbols in the order of their ids),
-    `meta` (how the data-bin was made) and `modalities`.
+    `state`, saved in every checkpoint, holds plain types only: `targets`, `dictionary` (symbols in the order of their
+    ids), `meta` (how the data-bin was made) and `modalities`.
     """
 
     def __init__(self, cfg: DictConfig, from_checkpoint: bool = False) -> None:
@@ -167,8 +167,8 @@ class EmotionPredictionTask(FairseqTask):
     def build_model(self, cfg: DictConfig, from_checkpoint: bool = False) -> Any:
         """Build the model from `cfg.backbone_args` alone, after filling it in for a new training.
 
-        A training that is resumed takes what it needs from its last checkpoint where a pretrained file or a label file is
-        gone.
+        A training that is resumed takes what it needs from its last checkpoint where a pretrained file or a label file
+        is gone.
         """
         if from_checkpoint:
             return self._with_limits(super().build_model(cfg, from_checkpoint))
@@ -288,7 +288,7 @@ class EmotionPredictionTask(FairseqTask):
         return loss, size, log
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log the loss, then each target's metrics over everything that is being aggregated, exact at any batch size."""
+        """Log the loss and the metrics of each target, exact over all that is aggregated."""
         super().reduce_metrics(logging_outputs, criterion)
         logs = [log for log in logging_outputs if log]
         kinds = self.kinds
@@ -354,7 +354,8 @@ def _derived(kind: Kind, name: str, keys: list[str], metric: str) -> Any:
 
 def _resume_path(model_cfg: DictConfig) -> Path | None:
     """The checkpoint that this run will be resumed from, if there is one."""
-    checkpoint = (model_cfg._get_parent() or OmegaConf.create()).get("checkpoint")
+    root: Any = model_cfg._get_parent()
+    checkpoint = root.get("checkpoint") if root else None
     if not checkpoint:
         return None
     path = Path(checkpoint.restore_file)
