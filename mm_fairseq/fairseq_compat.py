@@ -14,7 +14,7 @@ import numpy as np
 import omegaconf
 import torch
 import torch.distributed as dist
-from fairseq import meters
+from fairseq import meters, utils
 from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
@@ -108,11 +108,11 @@ def _all_gather_list(data: Any, group: Any = None, max_size: int = 16384) -> lis
     """Gather any object from all ranks.
 
     fairseq's own goes through CUDA byte tensors, which a CPU lacks, and refuses more than `max_size` bytes, which the
-    predictions of a whole split exceed.
+    predictions of a whole split exceed. As there, tensors come back on the CPU.
     """
     group = group or distributed_utils.get_global_group()
     out: list[Any] = [None] * distributed_utils.get_world_size(group)
-    dist.all_gather_object(out, data, group=group)
+    dist.all_gather_object(out, utils.move_to_cpu(data), group=group)
     return out
 
 

@@ -158,14 +158,14 @@ def process_group(tmp_path):
     dist.destroy_process_group()
 
 
-def test_any_object_is_gathered(process_group):
-    data = [{"_predictions": ["x" * 20000], "_emotion:confusion": torch.eye(2)}]
+def test_any_object_is_gathered(process_group, device):
+    data = [{"_predictions": ["x" * 20000], "_emotion:confusion": torch.eye(2, device=device)}]
     unrepaired = original(distributed_utils).all_gather_list
-    with pytest.raises((ValueError, RuntimeError, AssertionError, TypeError)):
+    with pytest.raises((ValueError, RuntimeError, AssertionError, TypeError)):  # too long, or no CUDA
         unrepaired(data, group=process_group)
     (found,) = distributed_utils.all_gather_list(data, group=process_group)
     assert found[0]["_predictions"] == data[0]["_predictions"]
-    assert torch.equal(found[0]["_emotion:confusion"], torch.eye(2))
+    assert torch.equal(found[0]["_emotion:confusion"], torch.eye(2))  # on the CPU
 
 
 def test_ddp_takes_modules_on_the_cpu(process_group):

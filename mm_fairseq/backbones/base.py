@@ -219,6 +219,8 @@ class BackboneSet(nn.Module):
         present = ~padding_mask.all(dim=1)
         if not present.any():
             empty = torch.zeros(x.size(0), 1, encoder.dim, device=x.device)  # type: ignore[call-overload]
+            # DistributedDataParallel stops when a trained parameter takes no part in a batch.
+            empty = empty + 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
             return FeatureSeq(empty, torch.ones_like(empty[..., 0], dtype=torch.bool))
         with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
             out = encoder(x[present], padding_mask[present])

@@ -173,7 +173,7 @@ class EmotionPredictionTask(FairseqTask):
         if from_checkpoint:
             return self._with_limits(super().build_model(cfg, from_checkpoint))
         checkpoint = _resume_path(cfg)
-        if checkpoint is not None and not (self.data / "targets.json").is_file():
+        if checkpoint is not None and not all((self.data / name).is_file() for name in ("targets.json", "dict.txt")):
             self.state.merge_state_dict(backbones.base.read_checkpoint(checkpoint)["task_state"])
         for name in ("meta", "targets", "dictionary", "modalities"):
             getattr(self.state, name)  # made now, so that it is saved

@@ -67,7 +67,7 @@ def test_modalities(data_bin, options, expected):
 def test_bad_options_are_named(data_bin, options, words):
     task = task_of(data_bin, **options)
     with pytest.raises(MMFairseqError, match=words):
-        (task.state.modalities, task.state.targets)
+        task.build_model(model_cfg())
 
 
 @pytest.mark.parametrize(
@@ -305,3 +305,27 @@ def test_state_is_plain_and_enough(data_bin, tmp_path):
         torch.testing.assert_close(again(**batch)["logits"], model(**batch)["logits"])
     assert gone.outputs == {"emotion": 8}
     assert gone.limits == task.limits
+
+
+@pytest.mark.parametrize("gone", ["targets.json", "dict.txt", "pretrained"])
+def test_resuming_takes_what_is_gone_from_the_checkpoint(own_data_bin, checkpoints, tmp_path, gone):
+    shutil.copyfile(checkpoints / "roberta" / "dict.txt", own_data_bin / "dict.txt")
+    pretrained = shutil.copytree(checkpoints / "roberta", tmp_path / "roberta")
+
+    def build():
+        model = model_cfg(text_backbone=f"roberta:{pretrained}", encoder_attention_heads=4)
+        where = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt"}
+        cfg = OmegaConf.create({"model": model, "checkpoint": where})
+        task = task_of(own_data_bin, t_only=True)
+        built = task.build_model(cfg.model)
+        return task, built, OmegaConf.to_container(cfg)
+
+    task, model, cfg = build()
+    torch.save({"task_state": task.state_dict(), "cfg": cfg}, tmp_path / "checkpoint_last.pt")
+    shutil.rmtree(pretrained) if gone == "pretrained" else (own_data_bin / gone).unlink()
+    again, rebuilt, new = build()
+    assert again.state_dict() == task.state_dict()
+    assert new["model"] == cfg["model"]
+    assert {key: value.shape for key, value in rebuilt.state_dict().items()} == {
+        key: value.shape for key, value in model.state_dict().items()
+    }
