@@ -62,6 +62,17 @@ def test_padded_equals_alone(name, device):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_stands_in_the_padding_is_not_seen(name):
+    backbones, modality = backbone_set(name), modality_of(name)
+    x, mask = pad(items(modality, LENGTHS[modality]), 1 if modality == "text" else 0, LIKE[modality])
+    junk = x.clone()
+    junk[mask] = 7
+    with torch.no_grad():
+        found, expected = (backbones({modality: each}, {modality: mask})[modality].x for each in (junk, x))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_missing_rows_are_zeros_and_padding(name):
     backbones = backbone_set(name)
     modality = modality_of(name)

@@ -91,6 +91,19 @@ def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
     )
 
 
+@pytest.mark.parametrize("fusion", ["inter_modal", "shallow"])
+def test_a_missing_modality_leaves_no_trace(fusion):
+    names = ("audio", "text")
+    model = model_of(names, fusion)
+    rows = rows_of(names, {("audio", 1)})
+    before = logits_of(model, rows, names)
+    with torch.no_grad():
+        model.encoders["audio"].start.copy_(torch.randn(8))
+    change = (logits_of(model, rows, names) - before).abs().amax(1)
+    assert change[1] == 0
+    assert change[[0, 2, 3]].min() > 1e-4
+
+
 def test_a_missing_modality_is_not_silence():
     names = ("audio", "text")
     model = model_of(names)
