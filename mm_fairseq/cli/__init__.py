@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(prog, f"{os.fsdecode(error.filename)}: {error.strerror}")
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{prog}: interrupted; what is finished is kept, and the same command takes it up again\n")
+        sys.stderr.write(f"\n{prog}: interrupted; what is finished is kept\n")
         return INTERRUPTED
 
 

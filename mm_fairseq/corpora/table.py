@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import MMFairseqError
 from ..manifest import COLUMNS, Manifest, Utterance
 from ..targets import KINDS, Target, kind_of
-from .base import CORPORA, SPLITS, Corpus, Prepared, check_row, named, one_line
+from .base import CORPORA, SPLITS, Corpus, Fold, Prepared, check_row, named, one_line
 from .draw import draw
 from .records import DELIMITERS, Record, read_table
 
@@ -137,13 +137,15 @@ class Table(Corpus):
 
     def _protocols(self, protocol: str, columns: dict[str, str], prepared: Prepared) -> None:
         rows = prepared.manifest.utterances
-        has_speakers = any(row.speaker for row in rows)
+        speakers = {row.speaker for row in rows} - {""}
         if protocol == "auto":
-            protocol = "official" if "split" in columns else "by_speaker" if has_speakers else "random"
+            protocol = "official" if "split" in columns else "by_speaker" if len(speakers) >= len(SPLITS) else "random"
         if protocol == "official":
             if "split" not in columns:
                 raise MMFairseqError("--protocol official: name the split column, --columns split=COLUMN")
             fold = {split: [row.id for row in rows if row.split == split] for split in SPLITS}
+            if len(fold["train"]) > 1 and not fold["valid"]:
+                fold |= _validation([row for row in rows if row.split == "train"], prepared)
         elif protocol == "by_speaker":
             if silent := [row.id for row in rows if not row.speaker]:
                 raise MMFairseqError(
@@ -161,6 +163,16 @@ class Table(Corpus):
                 "a speaker may be in several of them, and figures then look better than they are"
             )
         prepared.protocols[protocol] = {"1": fold}
+
+
+def _validation(rows: Sequence[Utterance], prepared: Prepared) -> Fold:
+    """A validation part out of the training part of a table that has none: whole speakers where there are several."""
+    what, groups = "speaker", [row.speaker for row in rows]
+    if "" in groups or len(set(groups)) < 3:
+        what, groups = "utterance", [row.id for row in rows]
+    prepared.notes.append(f"the split column has no valid: 15 % of train were drawn for it by a hash of the {what}")
+    members = zip(groups, (row.id for row in rows), strict=True)
+    return draw(members, f"{what}s of train", {"train": 0.85, "valid": 0.15})
 
 
 def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> dict[str, str]:

@@ -71,7 +71,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         self.labels = {
             name: [_encode(kind, utterance) for utterance in self.utterances] for name, kind in kinds.items()
         }
-        self.streams = {name: StreamReader(data_bin / name) for name in self.modalities}
+        self.streams = {name: StreamReader(data_bin / name, rows=len(utterances)) for name in self.modalities}
         self.lengths = {name: self._lengths(name) for name in self.modalities}
         self.sizes = self._sizes()
 

@@ -201,3 +201,14 @@ def test_grid_has_neither_speakers_nor_splits(real_data, parse):
         "test": 1,
     }
     assert prepared.targets[0].classes == ("bin", "lay", "place", "set")
+
+
+def test_a_table_without_valid_gets_one_from_train(tmp_path, parse):
+    rows = [f"{i}.wav,hm,s{i % 4},{'test' if i % 5 == 0 else 'train'},{'ab'[i % 2]}" for i in range(40)]
+    prepared = parse("table", table(tmp_path, rows), *COLUMNS, *EMOTION)
+    fold = prepared.protocols["official"]["1"]
+    speaker = {row.id: row.speaker for row in prepared.manifest.utterances}
+    assert sorted(fold["train"] + fold["valid"] + fold["test"]) == sorted(speaker)
+    assert {speaker[name] for name in fold["valid"]}
+    assert not {speaker[name] for name in fold["valid"]} & {speaker[name] for name in fold["train"]}
+    assert any("no valid" in note for note in prepared.notes)
