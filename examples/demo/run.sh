@@ -36,25 +36,20 @@ model=(--arch ssl_fusion --audio-backbone "wav2vec:$out/pretrained/wav2vec/wav2v
     --best-checkpoint-metric wa --maximize-best-checkpoint-metric)
 
 step "3/5 train: audio + text + video here, each modality alone beside it (logs in $out/runs)"
-(
-    for modality in video audio text; do
-        train "$data" "$out/runs/$modality" --modalities "$modality" "${model[@]}" >/dev/null
-    done
-) &
-alone=$!
+alone() {
+    train "$data" "$out/runs/$1" --modalities "$1" "${model[@]}" >/dev/null
+}
+(alone video && alone text) &
+beside=$!
 train "$data" "$out/runs/all" --modalities audio,text,video "${model[@]}"
-echo "waiting for the single modalities ..."
-wait "$alone"
+alone audio
+wait "$beside"
 
 step "4/5 validate on test"
-for pair in "all video" "audio text"; do
-    pids=()
-    for run in $pair; do
-        score "$data" "$out/runs/$run" >/dev/null &
-        pids+=("$!")
-    done
-    for pid in "${pids[@]}"; do wait "$pid"; done
-done
+(score "$data" "$out/runs/video" && score "$data" "$out/runs/text") >/dev/null &
+beside=$!
+(score "$data" "$out/runs/all" && score "$data" "$out/runs/audio") >/dev/null
+wait "$beside"
 
 step "5/5 report"
 mm-fairseq report "$out/runs/all/test/predictions.jsonl" "$out/report" --name "audio + text + video" \
