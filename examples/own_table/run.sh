@@ -25,7 +25,7 @@ mm-fairseq prepare table "$csv" "$out/prepared" --overwrite ${prepare[@]+"${prep
 mm-fairseq binarize "$out/prepared" "$out/data-bin" --workers "$workers" --resume
 
 train "$out/data-bin" "$out/run" --arch ssl_fusion --audio-backbone mfcc:hop=320 --text-backbone embedding:dim=64 \
-    --embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-layers 2 --encoder-layers-cross 1 --dropout 0.2 \
+    --embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-layers 2 --fusion shallow --dropout 0.2 \
     --optimizer adam --adam-betas "(0.9, 0.98)" --weight-decay 1e-4 --clip-norm 5 \
     --lr-scheduler polynomial_decay --lr 1e-3 --warmup-updates 50 --total-num-update 1300 --max-update 1300 \
     --batch-size 16 --best-checkpoint-metric ua --maximize-best-checkpoint-metric "$@"
