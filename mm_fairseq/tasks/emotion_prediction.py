@@ -106,8 +106,12 @@ class EmotionPredictionTask(FairseqTask):
         path = self.data / "meta.json"
         if not path.is_file():
             raise MMFairseqError(f"{self.data}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        if not meta.get("complete"):
+        try:
+            meta = json.loads(path.read_bytes())
+            complete = meta.get("complete")
+        except (ValueError, AttributeError) as error:
+            raise MMFairseqError(f"{path}: damaged ({error}); binarize again") from error
+        if not complete:
             raise MMFairseqError(f"{self.data}: binarizing was not finished; go on with `mm-fairseq binarize --resume`")
         return meta
 
@@ -249,6 +253,10 @@ class EmotionPredictionTask(FairseqTask):
 
     def _protocol(self) -> tuple[str, str]:
         protocols = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in self._read_meta()["protocols"]}
+        if not protocols:
+            raise MMFairseqError(
+                f"{self.data}: no utterance belongs to a split; fill the manifest's column `split` and binarize again"
+            )
         protocol = self.cfg.protocol or next(iter(protocols))
         if protocol not in protocols:
             raise MMFairseqError(f"--protocol {protocol!r}; {self.data} has {', '.join(protocols)}")
@@ -258,8 +266,12 @@ class EmotionPredictionTask(FairseqTask):
         return protocol, fold
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
-        """As fairseq's, but no batch is dropped: a batch size that is no multiple of 8 loses utterances there."""
-        kwargs["required_batch_size_multiple"] = 1
+        """As fairseq's, but no utterance is left out.
+
+        There, a batch size that is no multiple of 8 loses utterances, and training skips what is longer than
+        --max-tokens; here the dataset names such an utterance in an error.
+        """
+        kwargs |= {"required_batch_size_multiple": 1, "max_positions": None}
         return super().get_batch_iterator(*args, **kwargs)
 
     @property

@@ -100,6 +100,12 @@ def test_a_folder_that_is_no_data_bin(tmp_path, own_data_bin):
     (own_data_bin / "meta.json").write_text(json.dumps(meta | {"complete": False}))
     with pytest.raises(MMFairseqError, match=r"--resume"):
         task_of(own_data_bin).state.meta  # noqa: B018
+    (own_data_bin / "meta.json").write_text(json.dumps(meta)[:-9])
+    with pytest.raises(MMFairseqError, match=r"meta\.json: damaged"):
+        task_of(own_data_bin).state.meta  # noqa: B018
+    (own_data_bin / "meta.json").write_text(json.dumps(meta | {"protocols": []}))
+    with pytest.raises(MMFairseqError, match=r"no utterance belongs to a split"):
+        task_of(own_data_bin).load_dataset("train")
 
 
 def test_protocol_fold_and_split(data_bin):
@@ -160,6 +166,19 @@ def test_every_utterance_exactly_once(data_bin, size, split):
     assert len(batches) == -(-total // size)
     shards = [epoch_batches(task, size, split=split, num_shards=2, shard_id=shard) for shard in (0, 1)]
     assert sorted(index for shard in shards for batch in shard for index in batch) == list(range(total))
+
+
+def test_nothing_is_skipped_for_its_length(data_bin):
+    """fairseq leaves out what is longer than --max-tokens in training."""
+    task = task_of(data_bin, modalities="audio,text")
+    task.load_dataset("train")
+    sizes = task.dataset("train").sizes
+    most = int(sizes.max())
+    options = {"max_tokens": most, "max_positions": most, "ignore_invalid_inputs": True}
+    assert sum(map(len, epoch_batches(task, None, **options))) == len(sizes)
+    options |= {"max_tokens": most - 1, "max_positions": most - 1}
+    with pytest.raises(MMFairseqError, match=rf"'utt\d+' has {most} tokens.*--max-tokens {most - 1}"):
+        epoch_batches(task, None, **options)
 
 
 def test_order_changes_with_the_epoch_and_not_with_the_run(data_bin):
