@@ -7,7 +7,10 @@ import argparse
 import collections
 import functools
 import os
+import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,7 @@ def apply() -> None:
     )
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
+    sys.excepthook = _plain_message(sys.excepthook)
 
 
 def _safe_globals() -> list[Any]:
@@ -137,3 +141,20 @@ def _hide_private(original: Callable) -> Callable:
         return original(self, public, *args, **kwargs)
 
     return format_stats
+
+
+def _plain_message(original: Callable) -> Callable:
+    """`fairseq-train` and its kin end with a traceback whatever is wrong; what a user can mend needs its message alone.
+
+    Errors that no command of fairseq has raised keep their traceback.
+    """
+
+    @functools.wraps(original)
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace))
+        if isinstance(error, MMFairseqError) and any(name.startswith("fairseq_cli.") for name in modules):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            original(kind, error, trace)
+
+    return excepthook

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import pickle
+import sys
 from argparse import Namespace
 
 import numpy as np
@@ -201,3 +202,23 @@ def test_counts_are_not_shown(name, caplog):
         assert "confusion" in unrepaired
     if name == "JsonProgressBar":
         assert json.loads(repaired.splitlines()[-1][repaired.splitlines()[-1].index("{") :])
+
+
+@pytest.mark.parametrize(
+    ("module", "fault", "plain"),
+    [
+        ("fairseq_cli.train", "MMFairseqError('a bad value')", True),
+        ("fairseq_cli.train", "ValueError('a bug')", False),
+        ("my_script", "MMFairseqError('a bad value')", False),
+    ],
+)
+def test_commands_of_fairseq_say_what_is_wrong_without_a_traceback(module, fault, plain, capsys):
+    try:
+        exec(f"raise {fault}", {"__name__": module, "MMFairseqError": MMFairseqError})
+    except ValueError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err.replace("[rank0]: ", "")  # torch adds it after init_process_group
+    if plain:
+        assert said == "error: a bad value\n"
+    else:
+        assert said.startswith("Traceback")
