@@ -162,7 +162,11 @@ def read_lists(folder: Path, split: str, root: Path | None = None) -> dict[str, 
 
 
 def read_list(file: Path, root: Path | None = None) -> list[Entry]:
-    """The files of one list; `root` replaces the folder in its first line."""
+    """The files of one list; `root` replaces the folder in its first line.
+
+    Raises:
+        MMFairseqError: there is no such folder, or a file lies outside it.
+    """
     lines = read_text(file).splitlines()
     if not lines or not lines[0].strip():
         raise MMFairseqError(f"{file}:1: expected the folder of the files")
@@ -173,8 +177,11 @@ def read_list(file: Path, root: Path | None = None) -> list[Entry]:
     for number, line in enumerate(lines[1:], start=2):
         name = line.split("\t")[0].strip()
         if name:
-            path = Path(os.path.normpath(folder / name))
-            entries.append(Entry(path, _SUFFIX.sub("", path.name), f"{file}:{number}"))
+            path, where = Path(os.path.normpath(folder / name)), f"{file}:{number}"
+            stem = _SUFFIX.sub("", path.name)
+            if not path.is_relative_to(folder):
+                raise MMFairseqError(f"{where}: utterance {stem!r}: {name!r} leads out of the folder {str(folder)!r}")
+            entries.append(Entry(path, stem, where))
     return entries
 
 

@@ -172,6 +172,7 @@ def test_an_utterance_in_two_splits_is_a_leak(tmp_path, parse):
         ("u1.wav\nu2.wav", "u1.wav\nu1.wav", r"train_a.tsv:3: 'u1' stands already in .*train_a.tsv:2"),
         ("u1.wav\nu2.wav", "u1.wav", r"train_t.tsv: 2 files, but train_a.tsv has 1"),
         ("media", "elsewhere", r"train_a.tsv:1: .*elsewhere/a' is no folder here; correct the line, or give --root"),
+        ("u1.wav", "../t/u1.wav", r"train_a.tsv:2: utterance 'u1': '../t/u1.wav' leads out of the folder '.*media/a'"),
     ],
 )
 def test_lists_that_do_not_fit_are_named(tmp_path, parse, old, new, reason):
