@@ -139,7 +139,7 @@ class Manifest:
         if not lines[0].startswith("# root="):
             raise MMFairseqError(f"{path}:1: expected '# root=DIR', found {lines[0][:80]!r}")
         root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
-        header = lines[1].rstrip("\r").split("\t") if len(lines) > 1 else []
+        header = lines[1].split("\t") if len(lines) > 1 else []
         unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
         if tuple(header[: len(COLUMNS)]) != COLUMNS:
             raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
@@ -152,7 +152,7 @@ class Manifest:
         rows = []
         for number, line in enumerate(lines[2:], start=3):
             if line.strip():
-                rows.append(_parse_row(line.rstrip("\r"), header, f"{path}:{number}"))
+                rows.append(_parse_row(line, header, f"{path}:{number}"))
             elif number < len(lines):
                 raise MMFairseqError(f"{path}:{number}: an empty line in the middle of the manifest")
         manifest = cls(root, targets, rows)

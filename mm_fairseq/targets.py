@@ -242,7 +242,9 @@ def _target(name: str, kind: str, classes: Sequence[str], weight: float = 1.0) -
 
 
 def write_targets(path: str | os.PathLike, targets: Sequence[Target]) -> None:
-    """Write `targets.json`."""
-    Path(path).write_text(
-        json.dumps([asdict(target) for target in targets], ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
+    """Write `targets.json` atomically."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    content = json.dumps([asdict(target) for target in targets], ensure_ascii=False, indent=1) + "\n"
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)

@@ -48,7 +48,6 @@ class Settings:
         faces: "detect", "center" or "none", see `media.faces.face_crops`.
         max_seconds: of the longest utterance.
         shard_size: utterances in a shard; None chooses by the size of the corpus.
-        sample_rate: Hz.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -59,7 +58,6 @@ class Settings:
     faces: str = "detect"
     max_seconds: float = MAX_SECONDS
     shard_size: int | None = None
-    sample_rate: int = SAMPLE_RATE
 
     def for_rows(self, rows: int) -> "Settings":
         """With a shard size: small enough that some workers share a small corpus, 8 to 256."""
