@@ -20,7 +20,7 @@ logged() {
     shift
     mkdir -p "$(dirname "$log")"
     if ! "$@" 2>&1 | tee "$log" | sed -un 's/.* | INFO | \(train\|valid\|test\) | /\1 | /p' | cut -d'|' -f1-7; then
-        tail -n 5 "$log" >&2
+        tail -n 5 "$log" | cut -c1-300 >&2
         echo "error: failed: ${*:1:2} ...; the whole log is $log" >&2
         return 1
     fi

@@ -24,7 +24,11 @@ mkdir -p "$out"
 mm-fairseq prepare table "$csv" "$out/prepared" --overwrite ${prepare[@]+"${prepare[@]}"}
 mm-fairseq binarize "$out/prepared" "$out/data-bin" --workers "$workers" --resume
 
-train "$out/data-bin" "$out/run" --arch ssl_fusion --audio-backbone mfcc:hop=320 --text-backbone embedding:dim=64 \
+# What is there of audio and text; video wants a pretrained backbone and is left to the options of fairseq-train.
+there=$(cd "$out/data-bin" && ls -d audio text video 2>/dev/null || true)
+modalities=$(grep -v video <<<"$there" | paste -sd, || true)
+train "$out/data-bin" "$out/run" --modalities "${modalities:-video}" \
+    --arch ssl_fusion --audio-backbone mfcc:hop=320 --text-backbone embedding:dim=64 \
     --embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-layers 2 --fusion shallow --dropout 0.2 \
     --optimizer adam --adam-betas "(0.9, 0.98)" --weight-decay 1e-4 --clip-norm 5 \
     --lr-scheduler polynomial_decay --lr 1e-3 --warmup-updates 50 --total-num-update 1300 --max-update 1300 \

@@ -21,18 +21,14 @@ CHUNK = {"cpu": 8, "cuda": 256}
 
 @BACKBONES.register("fabnet")
 class FabNet(Backbone):
-    """256 numbers a face: eight stride-2 convolutions take 256x256 RGB to 1x1.
-
-    Args:
-        rate_hz: frames a second of the video, for the record.
-    """
+    """256 numbers a face: eight stride-2 convolutions take 256x256 RGB to 1x1."""
 
     modality = "video"
     dim = WIDTHS[-1]
+    rate_hz = 0.0
 
-    def __init__(self, rate_hz: float = 0.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.rate_hz = rate_hz
         layers: list[nn.Module] = []
         width = 3
         for index, out in enumerate(WIDTHS):

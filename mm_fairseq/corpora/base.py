@@ -23,7 +23,7 @@ Fold = dict[str, list[str]]
 
 
 @dataclass
-class Prepared:
+class ParsedCorpus:
     """A parsed corpus.
 
     Args:
@@ -60,7 +60,7 @@ class Corpus:
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of this corpus alone."""
 
-    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+    def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         """Read the corpus at `raw`.
 
         Raises:
@@ -105,7 +105,7 @@ def check_row(row: Utterance, root: Path, file: Path, line: int) -> None:
         raise MMFairseqError(f"{file}:{line}: utterance {row.id!r}: has no audio, no text and no video")
 
 
-def check_counts(prepared: Prepared, accept: bool = False) -> None:
+def check_counts(prepared: ParsedCorpus, accept: bool = False) -> None:
     """Compare what was found with the published counts.
 
     Raises:
@@ -125,7 +125,7 @@ def check_counts(prepared: Prepared, accept: bool = False) -> None:
         prepared.notes.append(f"accepted: counts differ from the published ones: {'; '.join(wrong)}")
 
 
-def account(name: str, prepared: Prepared) -> dict[str, Any]:
+def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
     """Everything countable about a prepared corpus, as `account.json` holds it."""
     rows = prepared.manifest.utterances
     by_id = {row.id: row for row in rows}
@@ -178,7 +178,7 @@ def _split_account(targets: Sequence[Target], rows: Sequence[Utterance]) -> dict
     }
 
 
-def write(name: str, prepared: Prepared, out: Path, overwrite: bool = False) -> dict[str, Any]:
+def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False) -> dict[str, Any]:
     """Write the prepared folder in one step: it appears complete or not at all. Returns the account.
 
     Args:
@@ -233,7 +233,7 @@ def check_free(out: Path, overwrite: bool) -> None:
         raise MMFairseqError(f"{out}: is already a prepared folder; --overwrite replaces it")
 
 
-def _check_protocols(prepared: Prepared) -> None:
+def _check_protocols(prepared: ParsedCorpus) -> None:
     known = {row.id for row in prepared.manifest.utterances}
     if not known:
         raise MMFairseqError("no utterance is left: the corpus is empty, or every label is outside the classes")

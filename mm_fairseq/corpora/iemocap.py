@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target
-from .base import CORPORA, SPLITS, Corpus, Fold, Prepared, check_row, named, one_line, read_text
+from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line, read_text
 
 LABELS = ("neu", "sad", "ang", "hap", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
 MAPS = {
@@ -77,7 +77,7 @@ class Iemocap(Corpus):
             help="the speaker with the markers sits in the right half of the picture",
         )
 
-    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+    def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         nested = raw / "IEMOCAP_full_release"
         root = nested if nested.is_dir() and not (raw / "Session1").is_dir() else raw
         for session in SESSIONS:
@@ -85,7 +85,7 @@ class Iemocap(Corpus):
             if not folder.is_dir():
                 raise MMFairseqError(f"{folder}: no such folder; RAW must be {self.raw}")
         labels = MAPS[args.classes]
-        prepared = Prepared(
+        prepared = ParsedCorpus(
             Manifest(root, ["emotion"], []),
             [Target("emotion", "single", tuple(dict.fromkeys(labels.values())))],
             protocols={},
@@ -111,7 +111,7 @@ class Iemocap(Corpus):
         session: int,
         labels: dict[str, str],
         swap: bool,
-        prepared: Prepared,
+        prepared: ParsedCorpus,
         excluded: Counter[str],
         silent: list[str],
     ) -> None:
@@ -212,7 +212,7 @@ def leave_one_session_out(rows: list[Utterance]) -> dict[str, Fold]:
     return folds
 
 
-def _transcripts(file: Path, prepared: Prepared) -> dict[str, str]:
+def _transcripts(file: Path, prepared: ParsedCorpus) -> dict[str, str]:
     """{id: transcript} of one dialogue. Lines without an id (`M: Yeah.`) are nobody's utterance and only counted."""
     if not file.is_file():
         prepared.notes.append(f"{file.relative_to(prepared.manifest.root)}: no such transcription")
@@ -227,7 +227,7 @@ def _transcripts(file: Path, prepared: Prepared) -> dict[str, str]:
     return texts
 
 
-def _has_folder(folder: Path, prepared: Prepared, modality: str) -> bool:
+def _has_folder(folder: Path, prepared: ParsedCorpus, modality: str) -> bool:
     found = folder.is_dir()
     if not found:
         prepared.notes.append(
@@ -236,6 +236,6 @@ def _has_folder(folder: Path, prepared: Prepared, modality: str) -> bool:
     return found
 
 
-def _add(prepared: Prepared, name: str, count: int) -> None:
+def _add(prepared: ParsedCorpus, name: str, count: int) -> None:
     if count:
         prepared.details[name] = prepared.details.get(name, 0) + count

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target, kind_of
-from .base import CORPORA, SPLITS, Corpus, Prepared, check_row, named, one_line, read_text
+from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line, read_text
 from .records import read_table
 
 LETTERS = {"a": "audio", "t": "text", "v": "video"}
@@ -89,7 +89,7 @@ class Lists(Corpus):
             help="keep an utterance that is in two splits, once in each, under the id SPLIT/NAME",
         )
 
-    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+    def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         found = {split: lists for split in SPLITS if (lists := read_lists(raw, split, args.root))}
         if not found:
             raise MMFairseqError(f"{raw}: no lists here; expected files such as train_a.tsv, train_t.tsv, train_v.tsv")
@@ -108,7 +108,7 @@ class Lists(Corpus):
         }
         if not folders:
             raise MMFairseqError(f"{raw}: the lists name no files")
-        prepared = Prepared(Manifest(Path(os.path.commonpath(folders)), [target.name], []), [target], {})
+        prepared = ParsedCorpus(Manifest(Path(os.path.commonpath(folders)), [target.name], []), [target], {})
         if leaks:
             prepared.notes.append(f"accepted: {len(leaks)} names stand in two splits: {named(leaks)}")
         decode = gpt2_decoder(args.gpt2) if args.gpt2 else None
@@ -290,7 +290,9 @@ def make_target(labels: dict[str, Labels], classes: str | None, renames: str) ->
     return Target(name, kind, names), rename
 
 
-def _rows(split: str, lists: dict[str, list[Entry]], decode: Decoder | None, prepared: Prepared) -> Iterator[Utterance]:
+def _rows(
+    split: str, lists: dict[str, list[Entry]], decode: Decoder | None, prepared: ParsedCorpus
+) -> Iterator[Utterance]:
     root, lost = prepared.manifest.root, []
     for entries in zip(*lists.values(), strict=True):
         here = dict(zip(lists, entries, strict=True))

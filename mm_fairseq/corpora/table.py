@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import MMFairseqError
 from ..manifest import COLUMNS, Manifest, Utterance
 from ..targets import KINDS, Target, kind_of
-from .base import CORPORA, SPLITS, Corpus, Fold, Prepared, check_row, named, one_line
+from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
 from .draw import draw
 from .records import DELIMITERS, Record, read_table
 
@@ -27,6 +27,7 @@ SPLIT_NAMES = {
     "eval": "test",
     "evaluation": "test",
 }
+
 
 _FRAGMENT = re.compile(r"#(t|xywh)=.*$")
 
@@ -85,7 +86,7 @@ class Table(Corpus):
             "recording in two splits; auto: the first of them that the columns allow",
         )
 
-    def parse(self, raw: Path, args: argparse.Namespace) -> Prepared:
+    def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         root = Path(os.path.abspath(args.root or raw.parent))
         if not root.is_dir():
             raise MMFairseqError(f"--root {root}: no such folder")
@@ -102,7 +103,7 @@ class Table(Corpus):
                     kind_of(target).encode(row.labels[target.name])
                 except MMFairseqError as error:
                     raise MMFairseqError(f"{raw}:{record.line}: utterance {row.id!r}: {error}") from None
-        prepared = Prepared(Manifest(root, [target.name for target in targets], rows), targets, {})
+        prepared = ParsedCorpus(Manifest(root, [target.name for target in targets], rows), targets, {})
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
@@ -135,7 +136,7 @@ class Table(Corpus):
             rows.append(row)
         return rows
 
-    def _protocols(self, protocol: str, columns: dict[str, str], prepared: Prepared) -> None:
+    def _protocols(self, protocol: str, columns: dict[str, str], prepared: ParsedCorpus) -> None:
         rows = prepared.manifest.utterances
         speakers = {row.speaker for row in rows} - {""}
         if protocol == "auto":
@@ -165,7 +166,7 @@ class Table(Corpus):
         prepared.protocols[protocol] = {"1": fold}
 
 
-def _validation(rows: Sequence[Utterance], prepared: Prepared) -> Fold:
+def _validation(rows: Sequence[Utterance], prepared: ParsedCorpus) -> Fold:
     """A validation part out of the training part of a table that has none: whole speakers where there are several."""
     what, groups = "speaker", [row.speaker for row in rows]
     if "" in groups or len(set(groups)) < 3:

@@ -77,7 +77,10 @@ def find_face(frames: list[np.ndarray]) -> tuple[float, float, float]:
             x, y, side, _ = np.median(agreeing, axis=0) / scale
             return float(x), float(y), float(side)
     height, width = frames[0].shape[:2]
-    raise MediaError("no_face", f"no face found in {len(chosen)} of {len(frames)} frames of {width}x{height}")
+    raise MediaError(
+        "no_face",
+        f"no face found in any of the {len(chosen)} frames looked at, out of {len(frames)} of {width}x{height}",
+    )
 
 
 def single_threaded() -> None:

@@ -117,7 +117,10 @@ class SSLFusion(BaseFairseqModel):
         )
         self.fusion: InterModalFusion | ShallowFusion
         if cfg.fusion == "shallow":
-            logger.warning("--encoder-layers-cross %d: shallow fusion has no cross layers", cfg.encoder_layers_cross)
+            if cfg.encoder_layers_cross != SSLFusionConfig.encoder_layers_cross:
+                logger.warning(
+                    "--encoder-layers-cross %d: shallow fusion has no cross layers", cfg.encoder_layers_cross
+                )
             self.fusion = ShallowFusion(dims)
         else:
             self.fusion = InterModalFusion(

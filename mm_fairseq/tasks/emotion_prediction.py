@@ -20,6 +20,7 @@ from ..datasets import Limits, RawAudioTextVideoDataset
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest
 from ..targets import Kind, Target, kind_of, read_targets
+from . import _predictions
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class EmotionPredictionTask(FairseqTask):
         with open_dict(cfg):  # defaults of fairseq that a shuffled, set_epoch-aware dataset must not have
             cfg.reuse_dataloader, cfg.persistent_workers, cfg.rebuild_batches = False, False, True
         self.limits: dict[str, Limits] = {}
-        self.predictions_dir = self._predictions_dir() if from_checkpoint else None
+        self.predictions_dir = _predictions.folder_of(cfg) if from_checkpoint else None
         if from_checkpoint:
             return
         if cfg.eval_matric:
@@ -144,16 +145,17 @@ class EmotionPredictionTask(FairseqTask):
     def _choose_modalities(self) -> list[str]:
         there = sorted(set(self.state.meta["streams"]) & set(MODALITIES))
         flags = {"audio": self.cfg.a_only, "text": self.cfg.t_only, "video": self.cfg.v_only}
-        if self.cfg.modalities:
-            chosen = [name.strip() for name in self.cfg.modalities.split(",")]
-        elif any(flags.values()):
-            chosen = [name for name, given in flags.items() if given]
-        else:
-            chosen = list(MODALITIES) if self.cfg.all_in else there
+        named = {name.strip() for name in self.cfg.modalities.split(",")} if self.cfg.modalities else set()
+        flagged = {name for name, given in flags.items() if given or self.cfg.all_in}
+        if named and flagged and named != flagged:
+            raise MMFairseqError(
+                f"--modalities {self.cfg.modalities} contradicts the flags for {', '.join(sorted(flagged))}"
+            )
+        chosen = sorted(named or flagged or there)
         for name in chosen:
             if name not in there:
                 raise MMFairseqError(f"modality {name!r} is not in {self.data}; it has {', '.join(there)}")
-        return sorted(set(chosen))
+        return chosen
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -296,7 +298,9 @@ class EmotionPredictionTask(FairseqTask):
             output = model(**sample["net_input"])
             loss, size, log = criterion.score(output, sample)
         if self.predictions_dir is not None:
-            log["_predictions"] = self._predict(sample, output["logits"])
+            log["_predictions"] = _predictions.predict(
+                self.datasets[sample["subset"]], self.kinds, sample, output["logits"]
+            )
         return loss, size, log
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
@@ -312,47 +316,13 @@ class EmotionPredictionTask(FairseqTask):
                 suffix = "" if len(kinds) == 1 else f"_{name}"
                 for metric in kind.metrics({key.partition(":")[2]: logs[0][key] for key in keys}):
                     metrics.log_derived(metric + suffix, _derived(kind, name, keys, metric))
-        if self.predictions_dir is not None:
-            self._write_predictions([line for log in logs for line in log.get("_predictions", ())])
+        lines = [line for log in logs for line in log.get("_predictions", ())]
+        if lines and self.predictions_dir is not None and not _rank():
+            _predictions.write(self.predictions_dir, lines)
 
-    def _predictions_dir(self) -> Path | None:
-        """Where `fairseq-validate` puts predictions: --results-path, else the checkpoint's folder; None elsewhere."""
-        common = (self.cfg._get_parent() or {}).get("common_eval") or {}
-        if not common.get("path"):
-            return None
-        return Path(common.get("results_path") or Path(common["path"].split(os.pathsep)[0]).parent)
 
-    def _predict(self, sample: dict[str, Any], logits: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
-        dataset = self._dataset_of(sample)
-        lines = []
-        for name, kind in self.kinds.items():
-            decoded = kind.decode(logits[name])
-            for index, truth, answer in zip(
-                sample["id"].tolist(), sample["target"][name].tolist(), decoded, strict=True
-            ):
-                utterance = dataset.utterances[index]
-                lines.append(
-                    {"row": index, "id": utterance.id, "split": dataset.subset, "name": name, "kind": kind.target.kind}
-                    | {"target": kind.label(truth), **answer}
-                    | {"modalities": [m for m in dataset.modalities if dataset.lengths[m][index]]}
-                    | {"speaker": utterance.speaker, "session": utterance.session}
-                )
-        return lines
-
-    def _dataset_of(self, sample: dict[str, Any]) -> RawAudioTextVideoDataset:
-        return self.datasets[sample["subset"]]
-
-    def _write_predictions(self, lines: list[dict[str, Any]]) -> None:
-        if not lines or (torch.distributed.is_initialized() and torch.distributed.get_rank()):
-            return
-        assert self.predictions_dir is not None
-        folder = self.predictions_dir / lines[0]["split"]
-        folder.mkdir(parents=True, exist_ok=True)
-        lines.sort(key=lambda line: (line.pop("row"), line["name"]))
-        temporary, path = folder / ".predictions.jsonl.tmp", folder / "predictions.jsonl"
-        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-        temporary.replace(path)
-        logger.info("%d predictions: %s", len(lines), path)
+def _rank() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def _derived(kind: Kind, name: str, keys: list[str], metric: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_fairseq.corpora import CORPORA, Prepared
+from mm_fairseq.corpora import CORPORA, ParsedCorpus
 
 LABELS = ("neu", "hap", "exc", "ang", "sad", "xxx", "fru")
 RATERS = "C-E2:\tNeutral;\t()\nC-F1:\tOther;\t(curious)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
@@ -51,7 +51,7 @@ def real_data() -> Path:
 def parse():
     """`parse("table", path, "--option", ...)`: what the corpus makes of it."""
 
-    def run(name: str, raw: Path, *options: str) -> Prepared:
+    def run(name: str, raw: Path, *options: str) -> ParsedCorpus:
         parser = argparse.ArgumentParser()
         corpus = CORPORA.get(name)
         corpus.add_arguments(parser)

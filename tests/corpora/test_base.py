@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from mm_fairseq.corpora import CORPORA, Corpus, Prepared, base
+from mm_fairseq.corpora import CORPORA, Corpus, ParsedCorpus, base
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
 from mm_fairseq.targets import Target, read_targets
 
 
-def make(**settings) -> Prepared:
+def make(**settings) -> ParsedCorpus:
     rows = [
         Utterance("a", speaker="S1", audio="a.wav", text="x", labels={"e": "no", "v": "1.5"}),
         Utterance("b", speaker="S1", text="y", labels={"e": "yes", "v": ""}),
@@ -17,7 +17,7 @@ def make(**settings) -> Prepared:
     ]
     targets = [Target("e", "single", ("no", "yes")), Target("v", "regression")]
     protocols = settings.pop("protocols", {"official": {"1": {"train": ["a"], "valid": ["b"], "test": ["c"]}}})
-    return Prepared(Manifest(Path("/data"), ["e", "v"], rows), targets, protocols, **settings)
+    return ParsedCorpus(Manifest(Path("/data"), ["e", "v"], rows), targets, protocols, **settings)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

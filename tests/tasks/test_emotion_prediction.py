@@ -59,6 +59,7 @@ def test_modalities(data_bin, options, expected):
     [
         ({"modalities": "audio,smell"}, r"'smell'.*audio, text, video"),
         ({"modalities": "audio,"}, r"modality ''"),
+        ({"modalities": "audio", "t_only": True}, r"--modalities audio contradicts the flags for text"),
         ({"num_classes": 7}, r"--num-classes 7.*'emotion': 4"),
         ({"num_classes": 4, "binary_target_iemocap": True}, r"--num-classes 4.*'emotion': 8"),
         ({"softmax_target_meld": True, "regression_target_mos": True}, r"exclude each other"),
