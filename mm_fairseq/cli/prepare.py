@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     prepared = CORPORA.get(args.corpus)().parse(Path(os.path.abspath(args.raw)), args)
     base.check_counts(prepared, getattr(args, "accept_counts", False))
     account = base.write(args.corpus, prepared, args.out, args.overwrite)
-    show(account, Console())
+    show(account, Console(width=None if sys.stdout.isatty() else 160))
     return 0
 
 

@@ -74,6 +74,16 @@ class RawAudioTextVideoDataset(FairseqDataset):
         self.streams = {name: StreamReader(data_bin / name, rows=len(utterances)) for name in self.modalities}
         self.lengths = {name: self._lengths(name) for name in self.modalities}
         self.sizes = self._sizes()
+        nothing = [
+            row.id for i, row in enumerate(self.utterances) if not any(self.lengths[m][i] for m in self.modalities)
+        ]
+        if nothing:
+            logger.warning(
+                "%s: %d of %d utterances have none of %s and are scored all the same: %s%s",
+                *(subset, len(nothing), len(rows), ", ".join(self.modalities)),
+                *(", ".join(nothing[:SHOWN]), " ..." if len(nothing) > SHOWN else ""),
+            )
+        logger.info("%s: %d utterances; %s", subset, len(rows), self._there())
 
     def _lengths(self, modality: str) -> np.ndarray:
         """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
@@ -96,6 +106,9 @@ class RawAudioTextVideoDataset(FairseqDataset):
                 "%s: %s of %d utterances, in %s, %s: %s%s",
                 *(self.subset, modality, hit.sum(), unit, what, ", ".join(first), " ..." if hit.sum() > SHOWN else ""),
             )
+
+    def _there(self) -> str:
+        return ", ".join(f"{name} in {np.count_nonzero(self.lengths[name])}" for name in self.modalities)
 
     def _sizes(self) -> np.ndarray:
         scaled = [

@@ -277,7 +277,8 @@ def _compare(path: Path, meta: dict[str, Any]) -> None:
     if differing:
         changes = "; ".join(f"{key} was {_short(begun[key])}, is {_short(meta[key])}" for key in differing)
         raise MMFairseqError(
-            f"{path.parent}: begun with another corpus or other options: {changes}; use the same, or --overwrite"
+            f"{path.parent}: begun with another corpus or other options: {changes}; use the same, another folder, "
+            "or --overwrite"
         )
 
 
@@ -315,6 +316,13 @@ def _finish(job: Job, corpus: Prepared, meta: dict[str, Any], fresh: int, second
             f"no utterance is left of {len(job.rows)}; see {job.data_bin / 'quarantine.jsonl'}. The first: "
             f"{first.id}: {first.stage}: {first.error}"
         )
+    for stream, reader in readers.items():
+        if not reader.lengths.any():
+            first = next(problem for problem in account.problems if problem.stage == stream)
+            raise MMFairseqError(
+                f"{stream}: none of {len(job.rows)} utterances has any that is usable; the first: {first.id}: "
+                f"{first.error}. Mend that (is the corpus's root right?), or leave {stream} out of --modalities"
+            )
     emptied = []
     for (protocol, fold, split), rows in corpus.splits.items():
         left = np.array([row for row in rows if kept[row]], np.int64)

@@ -80,7 +80,7 @@ def test_longer_ones_are_cut_and_named(gaps, caplog):
     assert len(data[0]["audio"]) == 1600
     lengths = StreamReader(gaps / "audio").lengths
     long_audio = [row for row in range(8) if lengths[row] > 1600]
-    (message,) = [record.getMessage() for record in caplog.records if "audio" in record.getMessage()]
+    (message,) = [text for text in caplog.messages if "audio of" in text]
     assert f"audio of {len(long_audio)} utterances, in samples, longer than 1600, cut at the end" in message
     assert all(f"utt{row:03d} ({lengths[row]})" in message for row in long_audio)
 
@@ -94,11 +94,19 @@ def test_shorter_ones_lack_the_modality_and_are_named(gaps, caplog):
     assert short
     for row in range(8):
         assert (data[row]["audio"] is None) == (lengths[row] < shortest)
-    (message,) = [record.getMessage() for record in caplog.records]
+    (message,) = [text for text in caplog.messages if "audio of" in text]
     assert f"audio of {len(short)} utterances" in message
     assert f"shorter than {shortest}, taken as missing" in message
     assert all(f"utt{row:03d} ({lengths[row]})" in message for row in short)
     assert "utt001" not in message  # it has no audio at all, which is no news
+
+
+def test_utterances_with_nothing_are_named(gaps, caplog):
+    with caplog.at_level(logging.INFO, LOGGER):
+        dataset(gaps, modalities=("audio", "text"))
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert message == "valid: 1 of 8 utterances have none of audio, text and are scored all the same: utt004"
+    assert caplog.messages[-1] == "valid: 8 utterances; audio in 6, text in 6"
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 4])

@@ -109,6 +109,14 @@ def test_bad_input_of_every_kind(corpus, tmp_path):
     assert kept == [[3, 11], [0, 1, 4, 5, 8, 9], [2, 6]]
 
 
+def test_a_modality_that_is_wholly_lost_is_an_error(corpus, tmp_path):
+    corpus.rows = [replace(row, audio=f"no/{row.audio}", text="hello") for row in corpus.rows]
+    with pytest.raises(
+        MMFairseqError, match=r"audio: none of 12 .*u00: .*no such file.*leave audio out of --modalities"
+    ):
+        binarize(corpus.write(), tmp_path / "bin", Settings())
+
+
 def test_nothing_left(corpus, tmp_path):
     corpus.rows = [replace(row, audio=f"no/{row.audio}", text="") for row in corpus.rows]
     with pytest.raises(MMFairseqError, match=r"no utterance is left of 12.*u00: audio: .*no such file"):
