@@ -19,7 +19,7 @@ logged() {
     local log=$1
     shift
     mkdir -p "$(dirname "$log")"
-    if ! "$@" 2>&1 | tee "$log" | sed -un 's/.* | INFO | \(train\|valid\|test\) | /\1 | /p' | cut -d'|' -f1-7; then
+    if ! "$@" 2>&1 | tee "$log" | sed -un 's/.* | INFO | \(train\|valid\|test\) | \(\([^|]*|\)\{0,5\}[^|]*\).*/\1 | \2/p'; then
         tail -n 5 "$log" | cut -c1-300 >&2
         echo "error: failed: ${*:1:2} ...; the whole log is $log" >&2
         return 1
