@@ -34,8 +34,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
     """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB.
 
     An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the
-    modality.
-    Both are counted and named in the log when the dataset is made.
+    modality. Both are counted and named in the log when the dataset is made.
 
     Args:
         data_bin: the folder.

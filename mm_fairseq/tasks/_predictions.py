@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import Tensor
 
+from ..databin import write_atomic
 from ..datasets import RawAudioTextVideoDataset
 from ..targets import Kind
 
@@ -64,7 +65,5 @@ def write(folder: Path, lines: list[tuple[int, dict[str, Any]]]) -> None:
     lines = sorted(lines, key=lambda entry: (entry[0], entry[1]["name"]))
     path = folder / lines[0][1]["split"] / "predictions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for _, line in lines), encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for _, line in lines).encode())
     logger.info("%d predictions: %s", len(lines), path)

@@ -1,7 +1,6 @@
 """A miniature IEMOCAP with the oddities of the real release, written by hand."""
 
 import argparse
-import os
 from pathlib import Path
 
 import pytest
@@ -36,15 +35,6 @@ def iemocap(tmp_path) -> Path:
         for name, *_ in turns:
             _write(base / "sentences/wav" / dialogue / f"{name}.wav", b"")
     return root
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder of real recordings."""
-    folder = os.environ.get("MM_FAIRSEQ_REAL_DATA")
-    if not folder:
-        pytest.skip("MM_FAIRSEQ_REAL_DATA names no folder of real recordings")
-    return Path(folder)
 
 
 @pytest.fixture
