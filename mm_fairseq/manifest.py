@@ -1,7 +1,8 @@
 """The manifest: one row an utterance, a tab-separated table that a person can write by hand.
 
 Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the column names, then the rows: `COLUMNS`, then
-one column a target. There is no quoting. An empty field is a missing modality or a missing label.
+one column a target, and further ones: what `targets.json` names as the votes of annotators, and attributes (style, sex)
+by which reports are sliced. There is no quoting. An empty field is a missing modality or a missing label.
 
 `start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that
 is cut already, or cut elsewhere, says so behind its path with a W3C media fragment (https://www.w3.org/TR/media-frags/):
@@ -90,12 +91,12 @@ class Manifest:
 
     Args:
         root: the folder that paths are relative to.
-        targets: the names of the label columns.
+        extra: the names of the columns behind `COLUMNS`: labels, votes and attributes.
         utterances: the rows.
     """
 
     root: Path
-    targets: list[str]
+    extra: list[str]
     utterances: list[Utterance]
 
     def __len__(self) -> int:
@@ -143,11 +144,11 @@ class Manifest:
         unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
         if tuple(header[: len(COLUMNS)]) != COLUMNS:
             raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
-        targets = header[len(COLUMNS) :]
-        if len(set(header)) != len(header) or "" in targets:
+        extra = header[len(COLUMNS) :]
+        if len(set(header)) != len(header) or "" in extra:
             raise MMFairseqError(
-                f"{path}:2: target columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
-                f"found {targets}"
+                f"{path}:2: further columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
+                f"found {extra}"
             )
         rows = []
         for number, line in enumerate(lines[2:], start=3):
@@ -155,7 +156,7 @@ class Manifest:
                 rows.append(_parse_row(line, header, f"{path}:{number}"))
             elif number < len(lines):
                 raise MMFairseqError(f"{path}:{number}: an empty line in the middle of the manifest")
-        manifest = cls(root, targets, rows)
+        manifest = cls(root, extra, rows)
         manifest.check(str(path), first_line=3)
         return manifest
 
@@ -163,10 +164,10 @@ class Manifest:
         """Check and write to `path` atomically."""
         path = Path(path)
         self.check(str(path), first_line=3)
-        out = [f"# root={self.root}", "\t".join([*COLUMNS, *self.targets])]
+        out = [f"# root={self.root}", "\t".join([*COLUMNS, *self.extra])]
         for row in self.utterances:
             fields = [_text(getattr(row, name)) for name in COLUMNS]
-            out.append("\t".join(fields + [row.labels.get(name, "") for name in self.targets]))
+            out.append("\t".join(fields + [row.labels.get(name, "") for name in self.extra]))
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("\n".join(out) + "\n", encoding="utf-8")
         temporary.replace(path)

@@ -33,7 +33,7 @@ def line(**fields: str) -> str:
 def test_read_gives_back_what_was_written(tmp_path):
     manifest = Manifest.read(written(tmp_path, ROWS))
     assert manifest.root == Path("/data")
-    assert manifest.targets == ["e"]
+    assert manifest.extra == ["e"]
     assert manifest.utterances == ROWS
 
 
@@ -114,8 +114,8 @@ def test_an_id_twice_names_both_lines(tmp_path):
     [
         ({"first": "id\tsplit"}, ":1: expected '# root=DIR'"),
         ({"header": "id\tspeaker"}, ":2: the columns must begin with id split"),
-        ({"header": "\t".join([*COLUMNS, "e", "e"])}, ":2: target columns must have different"),
-        ({"header": "\t".join([*COLUMNS, "split"])}, ":2: target columns must have different"),
+        ({"header": "\t".join([*COLUMNS, "e", "e"])}, ":2: further columns must have different"),
+        ({"header": "\t".join([*COLUMNS, "split"])}, ":2: further columns must have different"),
     ],
 )
 def test_a_bad_head_is_named(tmp_path, settings, reason):

@@ -241,9 +241,7 @@ def _begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: list[s
         _compare(path, meta)
     else:
         write_atomic(path, _json(meta))
-    manifest = Manifest(
-        Path(os.path.abspath(corpus.manifest.root)), corpus.manifest.targets, corpus.manifest.utterances
-    )
+    manifest = Manifest(Path(os.path.abspath(corpus.manifest.root)), corpus.manifest.extra, corpus.manifest.utterances)
     manifest.write(data_bin / "manifest.tsv")
     write_targets(data_bin / "targets.json", corpus.targets)
     if spec:

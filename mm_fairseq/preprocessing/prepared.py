@@ -61,10 +61,8 @@ class Prepared:
 
 
 def _check_labels(path: Path, manifest: Manifest, targets: list[Target]) -> None:
-    if absent := [target.name for target in targets if target.name not in manifest.targets]:
-        raise MMFairseqError(
-            f"{path}:2: no column for target {absent[0]!r} of targets.json; columns: {manifest.targets}"
-        )
+    if absent := [target.name for target in targets if target.name not in manifest.extra]:
+        raise MMFairseqError(f"{path}:2: no column for target {absent[0]!r} of targets.json; columns: {manifest.extra}")
     kinds = {target.name: kind_of(target) for target in targets}
     for line, row in enumerate(manifest.utterances, start=3):
         for name, kind in kinds.items():
