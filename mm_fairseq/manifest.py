@@ -173,6 +173,11 @@ class Manifest:
         temporary.replace(path)
 
 
+def normalised(text: str) -> str:
+    """A transcript without case, punctuation and runs of white space, to tell equal sentences."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
 def _text(value: str | float | None) -> str:
     if value is None:
         return ""

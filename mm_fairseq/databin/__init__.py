@@ -1,12 +1,13 @@
 """The on-disk format of a data-bin: streams of shards, written atomically, read by memory map."""
 
 from .format import pack_frames, unpack_frames
-from .reader import StreamReader
+from .reader import StreamReader, fingerprint
 from .writer import ShardWriter, locked, remove_leftovers, write_atomic, write_shard
 
 __all__ = [
     "ShardWriter",
     "StreamReader",
+    "fingerprint",
     "locked",
     "pack_frames",
     "remove_leftovers",

@@ -1,7 +1,7 @@
 """One split of a data-bin as a fairseq dataset of raw audio, text and video."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from .collate import pad
 
 logger = logging.getLogger(__name__)
 
+SAMPLE_RATE = 16000
 AUDIO_STEP = 160  # samples that count as one token for --max-tokens: 10 ms
 SHOWN = 10  # ids named in a message
 
@@ -46,6 +47,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         limits: for each modality.
         symbols: ids of `bos`, `pad` and `eos`.
         shuffle: draw a new order each epoch among utterances of equal length.
+        withheld: modalities that the model does not get to see.
+        attributes: columns of the manifest that predictions tell.
     """
 
     def __init__(
@@ -59,17 +62,19 @@ class RawAudioTextVideoDataset(FairseqDataset):
         limits: Mapping[str, Limits],
         symbols: tuple[int, int, int],
         shuffle: bool,
+        withheld: Collection[str] = (),
+        attributes: Sequence[str] = (),
     ) -> None:
         if not len(rows):
             raise MMFairseqError(f"{data_bin}: split {subset!r} has no utterance")
         self.subset, self.rows, self.kinds, self.shuffle = subset, rows, kinds, shuffle
         self.bos, self.pad, self.eos = symbols
-        self.modalities = sorted(modalities)
+        self.modalities, self.withheld, self.attributes = sorted(modalities), set(withheld), attributes
         self.limits = {name: limits.get(name, Limits()) for name in self.modalities}
         self.utterances = [utterances[row] for row in rows]
-        self.labels = {
-            name: [_encode(kind, utterance) for utterance in self.utterances] for name, kind in kinds.items()
-        }
+        labels = {name: [_encode(kind, row) for row in self.utterances] for name, kind in kinds.items()}
+        self.truths = {name: [truth for truth, _ in pairs] for name, pairs in labels.items()}
+        self.goals = {name: [goal for _, goal in pairs] for name, pairs in labels.items()}
         self.streams = {name: StreamReader(data_bin / name, rows=len(utterances)) for name in self.modalities}
         self.lengths = {name: self._lengths(name) for name in self.modalities}
         self.sizes = self._sizes()
@@ -86,7 +91,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
 
     def _lengths(self, modality: str) -> np.ndarray:
         """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
-        found = self.streams[modality].lengths[self.rows]
+        found = self.streams[modality].lengths[self.rows] * (modality not in self.withheld)
         lengths = found + 2 * (found > 0) if modality == "text" else found
         shortest, longest = self.limits[modality]
         self._tell(
@@ -150,12 +155,20 @@ class RawAudioTextVideoDataset(FairseqDataset):
             "id": torch.tensor(indices, dtype=torch.long),
             "net_input": {"inputs": inputs, "padding_masks": masks},
             "target": {
-                name: kind.collate([self.labels[name][index] for index in indices]) for name, kind in self.kinds.items()
+                name: kind.collate([self.goals[name][index] for index in indices]) for name, kind in self.kinds.items()
             },
             "subset": self.subset,
             "nsentences": len(samples),
             "ntokens": int(self.sizes[indices].sum()),
         }
+
+    def seconds(self, index: int) -> float | None:
+        """Duration of an utterance: its span in the manifest, else that of its audio; None where neither is known."""
+        utterance = self.utterances[index]
+        if utterance.end is not None:
+            return round(utterance.end - (utterance.start or 0.0), 3)
+        samples = self.streams["audio"].lengths[self.rows[index]] if "audio" in self.streams else 0
+        return round(int(samples) / SAMPLE_RATE, 3) if samples else None
 
     def num_tokens(self, index: int) -> int:
         """Length of the longest modality: 10 ms of audio, a text token and a video frame count one each."""
@@ -191,8 +204,10 @@ class RawAudioTextVideoDataset(FairseqDataset):
         return False
 
 
-def _encode(kind: Kind, utterance: Utterance) -> float:
+def _encode(kind: Kind, utterance: Utterance) -> tuple[Any, Any]:
+    """The true label, and what the loss compares with."""
+    label, votes = (utterance.labels.get(column, "") for column in (kind.target.name, kind.target.votes))
     try:
-        return kind.encode(utterance.labels.get(kind.target.name, ""))
+        return kind.encode(label), kind.goal(label, votes)
     except MMFairseqError as error:
         raise MMFairseqError(f"utterance {utterance.id!r}: {error}") from error

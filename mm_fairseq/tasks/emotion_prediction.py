@@ -3,69 +3,28 @@
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from fairseq.data import Dictionary
-from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import MISSING, DictConfig, open_dict
+from omegaconf import DictConfig, open_dict
 
 from .. import backbones
-from ..datasets import Limits, RawAudioTextVideoDataset
+from ..databin import fingerprint
+from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, Manifest
+from ..manifest import MODALITIES, Manifest, normalised
 from ..targets import Kind, Target, kind_of, read_targets
-from . import _predictions
+from . import _results, _run
+from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class EmotionPredictionConfig(FairseqDataclass):
-    """Options of the task; the names of the original trimodal system where it has them."""
-
-    data: str = field(default=MISSING, metadata={"help": "data-bin folder, written by `mm-fairseq binarize`"})
-    modalities: str = field(
-        default="", metadata={"help": "comma list out of audio, text, video; default: all that the data-bin has"}
-    )
-    a_only: bool = field(default=False, metadata={"help": "use audio; with --t-only or --v-only: these together"})
-    t_only: bool = field(default=False, metadata={"help": "use text; with --a-only or --v-only: these together"})
-    v_only: bool = field(default=False, metadata={"help": "use video; with --a-only or --t-only: these together"})
-    all_in: bool = field(default=False, metadata={"help": "use audio, text and video"})
-    protocol: str = field(
-        default="", metadata={"help": "evaluation protocol; default: the first that the corpus defines"}
-    )
-    fold: str = field(default="", metadata={"help": "fold of the protocol; default: the first"})
-    num_classes: int = field(
-        default=0, metadata={"help": "outputs of the head, as a check; two for each class with --binary-target-iemocap"}
-    )
-    binary_target_iemocap: bool = field(
-        default=False, metadata={"help": "predict each class by a yes-no decision of its own (target kind binary_each)"}
-    )
-    softmax_target_meld: bool = field(
-        default=False, metadata={"help": "predict one class out of all (target kind single)"}
-    )
-    regression_target_mos: bool = field(default=False, metadata={"help": "predict a number (target kind regression)"})
-    max_sample_size: int = field(
-        default=0, metadata={"help": "cut audio at this many samples; 0: at the model's own limit"}
-    )
-    init_token: int = field(
-        default=-1, metadata={"help": "token id in front of a text; default: <s> of the dictionary"}
-    )
-    separator_token: int = field(
-        default=-1, metadata={"help": "token id behind a text; default: </s> of the dictionary"}
-    )
-    eval_matric: bool = field(
-        default=False, metadata={"help": "accepted for the original's command lines: metrics are always computed"}
-    )
-    data_raw: str = field(
-        default="", metadata={"help": "accepted for the original's command lines: the data-bin holds the raw data"}
-    )
 
 
 @register_task("emotion_prediction", dataclass=EmotionPredictionConfig)
@@ -73,15 +32,19 @@ class EmotionPredictionTask(FairseqTask):
     """Predict the targets of utterances from their audio, text and video.
 
     `state`, saved in every checkpoint, holds plain types only: `targets`, `dictionary` (symbols in the order of their
-    ids), `meta` (how the data-bin was made) and `modalities`.
+    ids), `meta` (how the data-bin was made), `modalities`, `attributes` (columns that predictions tell), `positives`
+    (counts of the classes in train, where the loss needs them) and `run` (command and versions of the training).
     """
 
     def __init__(self, cfg: DictConfig, from_checkpoint: bool = False) -> None:
         super().__init__(cfg)
         with open_dict(cfg):  # defaults of fairseq that a shuffled, set_epoch-aware dataset must not have
             cfg.reuse_dataloader, cfg.persistent_workers, cfg.rebuild_batches = False, False, True
+        if not 0 <= cfg.modality_dropout < 1:
+            raise MMFairseqError(f"--modality-dropout {cfg.modality_dropout}: a probability, at least 0 and below 1")
         self.limits: dict[str, Limits] = {}
-        self.predictions_dir = _predictions.folder_of(cfg) if from_checkpoint else None
+        self.from_checkpoint = from_checkpoint
+        self.run = _run.settings(cfg)
         if from_checkpoint:
             return
         if cfg.eval_matric:
@@ -92,6 +55,9 @@ class EmotionPredictionTask(FairseqTask):
         self.state.add_factory("targets", self._read_targets)
         self.state.add_factory("dictionary", self._read_dictionary)
         self.state.add_factory("modalities", self._choose_modalities)
+        self.state.add_factory("attributes", self._find_attributes)
+        self.state.add_factory("positives", self._count_positives)
+        self.state.add_factory("run", _run.describe)
 
     @classmethod
     def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "EmotionPredictionTask":
@@ -129,8 +95,18 @@ class EmotionPredictionTask(FairseqTask):
                 "--binary-target-iemocap, --softmax-target-meld and --regression-target-mos exclude each other"
             )
         if chosen:
-            classes = {"regression": ()}
-            targets = [replace(t, kind=chosen[0], classes=classes.get(chosen[0], t.classes)) for t in targets]
+            if chosen[0] == "regression":
+                targets = [replace(target, classes=(), votes="", kind="regression") for target in targets]
+            else:
+                targets = [replace(target, kind=chosen[0]) for target in targets]
+        if self.cfg.targets:
+            wanted = [name.strip() for name in self.cfg.targets.split(",")]
+            names = [target.name for target in targets]
+            if unknown := [name for name in wanted if name not in names]:
+                raise MMFairseqError(f"--targets {unknown[0]!r} is not in {self.data}; it has {', '.join(names)}")
+            targets = [target for target in targets if target.name in wanted]
+        if self.cfg.soft_labels and not any(target.votes for target in targets):
+            raise MMFairseqError(f"--soft-labels: {self.data} has no votes of annotators for {targets[0].name!r}")
         outputs = {target.name: kind_of(target).outputs for target in targets}
         if self.cfg.num_classes and set(outputs.values()) != {self.cfg.num_classes}:
             raise MMFairseqError(
@@ -144,24 +120,71 @@ class EmotionPredictionTask(FairseqTask):
 
     def _choose_modalities(self) -> list[str]:
         there = sorted(set(self.state.meta["streams"]) & set(MODALITIES))
-        flags = {"audio": self.cfg.a_only, "text": self.cfg.t_only, "video": self.cfg.v_only}
-        named = {name.strip() for name in self.cfg.modalities.split(",")} if self.cfg.modalities else set()
-        flagged = {name for name, given in flags.items() if given or self.cfg.all_in}
+        named, flagged = self._wished_modalities()
         if named and flagged and named != flagged:
             raise MMFairseqError(
                 f"--modalities {self.cfg.modalities} contradicts the flags for {', '.join(sorted(flagged))}"
             )
-        chosen = sorted(named or flagged or there)
-        for name in chosen:
+        return self._known_modalities(named or flagged, there, str(self.data))
+
+    def _wished_modalities(self) -> tuple[set[str], set[str]]:
+        """What --modalities names, and what the original's flags name."""
+        flags = {"audio": self.cfg.a_only, "text": self.cfg.t_only, "video": self.cfg.v_only}
+        named = {name.strip() for name in self.cfg.modalities.split(",")} if self.cfg.modalities else set()
+        return named, {name for name, given in flags.items() if given or self.cfg.all_in}
+
+    def _known_modalities(self, wished: set[str], there: list[str], place: str) -> list[str]:
+        for name in sorted(wished):
             if name not in there:
-                raise MMFairseqError(f"modality {name!r} is not in {self.data}; it has {', '.join(there)}")
-        return chosen
+                raise MMFairseqError(f"modality {name!r} is not in {place}; it has {', '.join(there)}")
+        return sorted(wished) or there
+
+    @cached_property
+    def given(self) -> list[str]:
+        """The modalities that the model gets to see: fewer than it was trained on where `fairseq-validate` says so.
+
+        The options of the training stand beside those of `fairseq-validate`: what both of them name is meant.
+        """
+        there = self.state.modalities
+        if not self.from_checkpoint:
+            return there
+        named, flagged = (wished or set(there) for wished in self._wished_modalities())
+        if not named & flagged:
+            raise MMFairseqError(f"the checkpoint was trained on {', '.join(there)}: nothing is left to give to it")
+        return self._known_modalities(named & flagged, there, "the checkpoint")
+
+    def _find_attributes(self) -> list[str]:
+        taken = {
+            column for target in read_targets(self.data / "targets.json") for column in (target.name, target.votes)
+        }
+        return [column for column in self.manifest.extra if column not in taken]
+
+    def _count_positives(self) -> dict[str, Any]:
+        rows = np.load(self._split_path("train"))
+        counted = {}
+        for name, kind in self.kinds.items():
+            if kind.classes:
+                labels = [self.manifest.utterances[row].labels.get(name, "") for row in rows]
+                positives, items = kind.positives([kind.encode(label) for label in labels])
+                counted[name] = [positives.tolist(), items]
+                for label in np.array(kind.classes)[positives == 0]:
+                    logger.warning("train has no %r of target %r: it can be neither weighted nor learnt", label, name)
+        return counted
 
     @property
+    def positives(self) -> dict[str, tuple[np.ndarray, int]]:
+        """For each target of classes: how many labelled items of train have each class, and how many are labelled."""
+        return {name: (np.array(counts), items) for name, (counts, items) in self.state.positives.items()}
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return Manifest.read(self.data / "manifest.tsv")
+
+    @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Target name to kind."""
         targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in self.state.targets]
-        return {target.name: kind_of(target) for target in targets}
+        return {target.name: kind_of(target, self.cfg.soft_labels) for target in targets}
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -178,11 +201,12 @@ class EmotionPredictionTask(FairseqTask):
         """
         if from_checkpoint:
             return self._with_limits(super().build_model(cfg, from_checkpoint))
-        checkpoint = _resume_path(cfg)
+        checkpoint = _run.resume_path(cfg)
         if checkpoint is not None and not all((self.data / name).is_file() for name in ("targets.json", "dict.txt")):
             self.state.merge_state_dict(backbones.base.read_checkpoint(checkpoint)["task_state"])
-        for name in ("meta", "targets", "dictionary", "modalities"):
+        for name in ("meta", "targets", "dictionary", "modalities", "attributes", "run"):
             getattr(self.state, name)  # made now, so that it is saved
+        self.run.check_selection([*_results.metric_names(self.kinds), "loss"])
         specs = {name: str(cfg[f"{name}_backbone"]) for name in self.state.modalities}
         if cfg.backbone_args is None:
             with open_dict(cfg):
@@ -225,14 +249,7 @@ class EmotionPredictionTask(FairseqTask):
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold."""
-        protocol, fold = self._protocol()
-        path = self.data / "splits" / protocol / fold / f"{split}.npy"
-        if not path.is_file():
-            there = sorted(file.stem for file in path.parent.glob("*.npy"))
-            raise MMFairseqError(
-                f"{self.data}: no split {split!r} in {protocol}, fold {fold}; it has {', '.join(there)}"
-            )
-        manifest = Manifest.read(self.data / "manifest.tsv")
+        path = self._split_path(split)
         dictionary = self.source_dictionary
         ends = (self.cfg.init_token, dictionary.bos()), (self.cfg.separator_token, dictionary.eos())
         bos, eos = (default if given < 0 else given for given, default in ends)
@@ -240,18 +257,30 @@ class EmotionPredictionTask(FairseqTask):
             raise MMFairseqError(
                 f"--init-token {bos}, --separator-token {eos}: the dictionary has only {len(dictionary)} symbols"
             )
-        logger.info("%s: protocol %s, fold %s", split, protocol, fold)
+        logger.info("%s: protocol %s, fold %s", split, *self._protocol())
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data,
             split,
             np.load(path),
-            manifest.utterances,
+            self.manifest.utterances,
             self.state.modalities,
             self.kinds,
             self.limits,
             (bos, dictionary.pad(), eos),
             shuffle=split == "train",
+            withheld=set(self.state.modalities) - set(self.given),
+            attributes=self.state.attributes,
         )
+
+    def _split_path(self, split: str) -> Path:
+        protocol, fold = self._protocol()
+        path = self.data / "splits" / protocol / fold / f"{split}.npy"
+        if not path.is_file():
+            there = sorted(file.stem for file in path.parent.glob("*.npy"))
+            raise MMFairseqError(
+                f"{self.data}: no split {split!r} in {protocol}, fold {fold}; it has {', '.join(there)}"
+            )
+        return path
 
     def _protocol(self) -> tuple[str, str]:
         protocols = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in self._read_meta()["protocols"]}
@@ -287,7 +316,16 @@ class EmotionPredictionTask(FairseqTask):
     def target_dictionary(self) -> None:
         return None
 
-    # Results
+    # Steps
+
+    def train_step(
+        self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool
+    ) -> tuple[Any, int, dict[str, Any]]:
+        """As fairseq's, after --modality-dropout."""
+        if self.cfg.modality_dropout:
+            fill = {"text": self.source_dictionary.pad()}
+            sample = drop_modalities(sample, self.cfg.modality_dropout, fill, self.run.seed, update_num)
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> tuple[Any, int, dict[str, Any]]:
         """Score a batch; `fairseq-validate` on several ranks gives some of them an empty one."""
@@ -297,50 +335,55 @@ class EmotionPredictionTask(FairseqTask):
         with torch.no_grad():
             output = model(**sample["net_input"])
             loss, size, log = criterion.score(output, sample)
-        if self.predictions_dir is not None:
-            log["_predictions"] = _predictions.predict(
-                self.datasets[sample["subset"]], self.kinds, sample, output["logits"]
-            )
+        dataset = self.datasets[sample["subset"]]
+        log["_subset"] = sample["subset"]
+        log["_results"] = _results.of_batch(dataset, self.kinds, sample, output["logits"])
         return loss, size, log
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log the loss and the metrics of each target, exact over all that is aggregated."""
+        """Log the loss and the metrics of each target.
+
+        In training they come from sums of counts; in validation from the results of every utterance, once all of the
+        split are there.
+        """
         super().reduce_metrics(logging_outputs, criterion)
         logs = [log for log in logging_outputs if log]
-        kinds = self.kinds
-        for name, kind in kinds.items():
-            keys = [key for key in (logs[0] if logs else {}) if key.startswith(f"_{name}:")]
+        if not logs:
+            return
+        if "_results" in logs[0]:
+            self._log_results(logs[0]["_subset"], [log["_results"] for log in logs])
+        else:
+            self._log_counts(logs)
+
+    def _log_results(self, subset: str, batches: list[_results.Batch]) -> None:
+        def empty() -> _results.Results:
+            return _results.Results(self.datasets[subset], self.kinds, whole=not self.run.partial)
+
+        metrics.log_custom(empty, "_results", batches)
+        for name in _results.metric_names(self.kinds):
+            metrics.log_derived(name, lambda meters, name=name: meters["_results"].metric(name))
+        if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
+            results = empty()
+            results.update(batches)
+            _results.write(self.run.predictions_dir, results, self._about(), self._train_texts(subset))
+
+    def _log_counts(self, logs: list[dict[str, Any]]) -> None:
+        for name, kind in self.kinds.items():
+            keys = [key for key in logs[0] if key.startswith(f"_{name}:")]
             for key in keys:
                 metrics.log_scalar_sum(key, sum(log[key] for log in logs))
-            if keys:
-                suffix = "" if len(kinds) == 1 else f"_{name}"
-                for metric in kind.metrics({key.partition(":")[2]: logs[0][key] for key in keys}):
-                    metrics.log_derived(metric + suffix, _derived(kind, name, keys, metric))
-        lines = [line for log in logs for line in log.get("_predictions", ())]
-        if lines and self.predictions_dir is not None and not _rank():
-            _predictions.write(self.predictions_dir, lines)
+            for metric in kind.counted if keys else ():
+                metrics.log_derived(_results.log_name(metric, name, self.kinds), _results.counted(kind, keys, metric))
 
+    def _about(self) -> dict[str, Any]:
+        """What `results.json` says of the run beside its figures."""
+        protocol, fold = self._protocol()
+        place = {"protocol": protocol, "fold": fold, "modalities": self.given, "data": fingerprint(self.data)}
+        return place | self.run.about() | self.state.run | {"targets": self.state.targets}
 
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
-def _derived(kind: Kind, name: str, keys: list[str], metric: str) -> Any:
-    """A metric out of the summed counts among the meters."""
-
-    def compute(meters: Any) -> float:
-        return kind.metrics({key.partition(":")[2]: meters[key].sum for key in keys})[metric]
-
-    return compute
-
-
-def _resume_path(model_cfg: DictConfig) -> Path | None:
-    """The checkpoint that this run will be resumed from, if there is one."""
-    root: Any = model_cfg._get_parent()
-    checkpoint = root.get("checkpoint") if root else None
-    if not checkpoint:
-        return None
-    path = Path(checkpoint.restore_file)
-    if checkpoint.restore_file == "checkpoint_last.pt":
-        path = Path(checkpoint.save_dir) / path
-    return path if path.is_file() else None
+    def _train_texts(self, subset: str) -> set[str] | None:
+        """Normalised transcripts of train; None where `subset` is train or there is none."""
+        path = self._split_path(subset).with_name("train.npy")
+        if subset == "train" or not path.is_file():
+            return None
+        return {normalised(self.manifest.utterances[row].text) for row in np.load(path)} - {""}

@@ -1,0 +1,108 @@
+"""What the task has to know of the whole command: its folders, its seed, how the best checkpoint is chosen."""
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from .. import metrics
+from ..errors import MMFairseqError
+
+PACKAGES = ("mm-fairseq", "fairseq-fixed", "torch", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Options of fairseq beside those of the task.
+
+    Args:
+        seed: of the training.
+        arch: of the model.
+        checkpoint: file name of what is validated; "" in training.
+        predictions_dir: where `fairseq-validate` puts predictions: --results-path, else the checkpoint's folder.
+        partial: --max-valid-steps cuts validation short.
+        select: --best-checkpoint-metric; "" where nothing is validated.
+        maximize: --maximize-best-checkpoint-metric.
+    """
+
+    seed: int = 1
+    arch: str = ""
+    checkpoint: str = ""
+    predictions_dir: Path | None = None
+    partial: bool = False
+    select: str = ""
+    maximize: bool = False
+
+    def about(self) -> dict[str, Any]:
+        """What `results.json` tells."""
+        return {"seed": self.seed, "arch": self.arch, "checkpoint": self.checkpoint}
+
+    def check_selection(self, names: Sequence[str]) -> None:
+        """Check how the best checkpoint is chosen, before the training and not after its first epoch.
+
+        Raises:
+            MMFairseqError: the metric is none of `names`, or the worst checkpoint would be kept.
+        """
+        if not self.select:
+            return
+        if self.select not in names:
+            raise MMFairseqError(f"--best-checkpoint-metric {self.select!r}; this training logs {', '.join(names)}")
+        if self.maximize == (self.select.partition("_")[0] in metrics.LOWER_IS_BETTER):
+            advice = "leave out" if self.maximize else "add"
+            raise MMFairseqError(
+                f"--best-checkpoint-metric {self.select}: the worst checkpoint would be kept; {advice} "
+                "--maximize-best-checkpoint-metric"
+            )
+
+
+def settings(task_cfg: DictConfig) -> Run:
+    """The options around those of the task; defaults where the task was made by itself."""
+    root: Any = task_cfg._get_parent()
+    if not root or not root.get("dataset"):
+        return Run()
+    path = root.common_eval.get("path") or ""
+    first = Path(path.split(os.pathsep)[0])
+    return Run(
+        root.common.seed,
+        str((root.get("model") or {}).get("_name", "")),
+        first.name if path else "",
+        Path(root.common_eval.get("results_path") or first.parent) if path else None,
+        bool(root.dataset.max_valid_steps),
+        "" if root.dataset.disable_validation else root.checkpoint.best_checkpoint_metric,
+        root.checkpoint.maximize_best_checkpoint_metric,
+    )
+
+
+def resume_path(model_cfg: DictConfig) -> Path | None:
+    """The checkpoint that this training will be resumed from, if there is one."""
+    root: Any = model_cfg._get_parent()
+    checkpoint = root.get("checkpoint") if root else None
+    if not checkpoint:
+        return None
+    path = Path(checkpoint.restore_file)
+    if checkpoint.restore_file == "checkpoint_last.pt":
+        path = Path(checkpoint.save_dir) / path
+    return path if path.is_file() else None
+
+
+def describe() -> dict[str, Any]:
+    """The command that this process runs, and the versions that it runs on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"command": list(sys.argv), "versions": versions}
+
+
+def rank() -> int:
+    """Of this process among those that work together."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
