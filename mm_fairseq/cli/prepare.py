@@ -12,6 +12,8 @@ from rich.table import Table
 
 from ..corpora import CORPORA, base
 
+SHOWN = 12  # values of an attribute
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `CORPUS RAW OUT` and the options of each corpus."""
@@ -43,6 +45,13 @@ def show(account: dict[str, Any], console: Console) -> None:
     for target in account["targets"]:
         for protocol in account["splits"]:
             console.print(_table(account, target, protocol))
+    for target, votes in account["votes"].items():
+        said = f"{votes['utterances']} utterances, {votes['mean']:.4g} each in the mean"
+        console.print(f"votes of {target}: {said}", highlight=False, markup=False, soft_wrap=True)
+    for name, counts in account["attributes"].items():
+        told = ", ".join(f"{value or '(none)'} {count}" for value, count in list(counts.items())[:SHOWN])
+        rest = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+        console.print(f"{name}: {told}{rest}", highlight=False, markup=False, soft_wrap=True)
     if account["excluded"]:
         left_out = ", ".join(f"{label} {count}" for label, count in account["excluded"].items())
         console.print(f"left out: {left_out}", highlight=False, markup=False, soft_wrap=True)
@@ -54,7 +63,7 @@ def _table(account: dict[str, Any], target: str, protocol: str) -> Table:
     columns = list(account["targets"][target])
     table = Table(title=f"{target}, {protocol}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("fold", no_wrap=True)
-    for name in ("rows", "speakers", *(name or "(none)" for name in columns)):
+    for name in ("rows", "speakers", *({"": "(no label)", "|": "(none of them)"}.get(name, name) for name in columns)):
         table.add_column(name, justify="right", no_wrap=True)
     for fold, splits in account["splits"][protocol].items():
         for split, counts in splits.items():

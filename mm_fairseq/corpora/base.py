@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest, Utterance
 from ..registry import Registry
-from ..targets import Target, write_targets
+from ..targets import SEPARATOR, Target, write_targets
+from .votes import vote_account
 
 SPLITS = ("train", "valid", "test")
 
@@ -129,12 +130,17 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
     """Everything countable about a prepared corpus, as `account.json` holds it."""
     rows = prepared.manifest.utterances
     by_id = {row.id: row for row in rows}
+    attributes = attribute_names(prepared.manifest, prepared.targets)
     return {
         "corpus": name,
         "utterances": len(rows),
         "excluded": dict(sorted(prepared.excluded.items())),
         "modalities": {modality: sum(bool(getattr(row, modality)) for row in rows) for modality in MODALITIES},
         "targets": {target.name: label_counts(target, rows) for target in prepared.targets},
+        "votes": {target.name: vote_account(target, rows) for target in prepared.targets if target.votes},
+        "attributes": {
+            name: dict(sorted(Counter(row.labels.get(name, "") for row in rows).items())) for name in attributes
+        },
         "speakers": dict(sorted(Counter(row.speaker for row in rows if row.speaker).items())),
         "sessions": dict(sorted(Counter(row.session for row in rows if row.session).items())),
         "protocols": [{"name": protocol, "folds": list(folds)} for protocol, folds in prepared.protocols.items()],
@@ -154,11 +160,25 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
     }
 
 
+def attribute_names(manifest: Manifest, targets: Sequence[Target]) -> list[str]:
+    """The manifest's further columns that are neither labels nor votes."""
+    taken = {name for target in targets for name in (target.name, target.votes)}
+    return [name for name in manifest.extra if name not in taken]
+
+
 def label_counts(target: Target, rows: Sequence[Utterance]) -> dict[str, float]:
-    """Count of each class, and of "" for rows without a label; for numbers their count, least, mean and greatest."""
+    """Count of each class, and of "" for rows without a label; for numbers their count, least, mean and greatest.
+
+    Of sets of labels every member counts; `|` is the count of the empty set, where it occurs.
+    """
     labels = [row.labels.get(target.name, "") for row in rows]
     counts: dict[str, float] = {}
-    if target.classes:
+    if target.kind == "multilabel":
+        members = Counter(label for text in labels for label in text.split(SEPARATOR))
+        counts.update({label: members[label] for label in target.classes})
+        if SEPARATOR in labels:
+            counts[SEPARATOR] = labels.count(SEPARATOR)
+    elif target.classes:
         counts.update({label: labels.count(label) for label in target.classes})
     else:
         values = [float(label) for label in labels if label]

@@ -4,6 +4,10 @@ Four classes: neu, sad, ang, hap, where `exc` (excited) counts as `hap`. Six cla
 where `exc` stays a class of its own, as in DialogueRNN (https://arxiv.org/abs/1811.00405) and the work that follows it.
 Utterances with any other label, and `xxx` (the raters did not agree), are left out and counted.
 
+The votes are those of the evaluators, lines `C-E2:<tab>Neutral;<tab>()`; what the actors said of themselves (`C-F1`,
+`C-M1`) does not count. Who names several emotions (`Neutral; Frustration;`) gives each an equal share of one vote;
+votes for labels outside the classes are dropped.
+
 Published counts: all 10,039 rated utterances are neu 1708, sad 1084, ang 1103, hap 595, exc 1041, fru 1849, sur 107,
 fea 40, dis 2, oth 3, xxx 2507.
 """
@@ -11,6 +15,7 @@ fea 40, dis 2, oth 3, xxx 2507.
 import argparse
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +23,7 @@ from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line, read_text
+from .votes import shared, summed, votes_text
 
 LABELS = ("neu", "sad", "ang", "hap", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
 MAPS = {
@@ -30,20 +36,37 @@ PUBLISHED = {
     6: {"all": 7380, "neu": 1708, "sad": 1084, "ang": 1103, "hap": 595, "exc": 1041, "fru": 1849},
 }
 SESSIONS = (1, 2, 3, 4, 5)
+NAMES = {
+    "neutral": "neu",
+    "neutral state": "neu",
+    "happiness": "hap",
+    "sadness": "sad",
+    "anger": "ang",
+    "surprise": "sur",
+    "fear": "fea",
+    "disgust": "dis",
+    "frustration": "fru",
+    "excited": "exc",
+    "other": "oth",
+}
+STYLES = {"impro": "improvised", "script": "scripted"}
 
 _RATED = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[.*\]\s*$")
 _ID = re.compile(r"(Ses0([1-5])([FM])_\w+)_([FM])\d{3}$")
+_RATER = re.compile(r"C-E\d*:\s*([^(]*)")
+_STYLE = re.compile(r"Ses0[1-5][FM]_(impro|script)")
 _SPOKEN = re.compile(r"(Ses0[1-5][FM]_\w+)\s*\[[^\]]*\]\s*:?(.*)$")
 
 
 class Turn(NamedTuple):
-    """One line of an EmoEvaluation file. Times in seconds."""
+    """One utterance of an EmoEvaluation file. Times in seconds; evaluators as (line, what they named)."""
 
     start: float
     end: float
     id: str
     label: str
     line: int
+    evaluators: tuple[tuple[int, str], ...] = ()
 
 
 def face_region(dialogue: str, speaker: str, swap: bool = False) -> str:
@@ -54,6 +77,15 @@ def face_region(dialogue: str, speaker: str, swap: bool = False) -> str:
     """
     left = (dialogue[5] == speaker) != swap
     return f"#xywh={0 if left else 360},112,360,256"
+
+
+@dataclass
+class Aside:
+    """What is left out or wanting, gathered over all sessions: labels, ids without a transcript, evaluators' lines."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    silent: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 @CORPORA.register("iemocap")
@@ -86,21 +118,26 @@ class Iemocap(Corpus):
                 raise MMFairseqError(f"{folder}: no such folder; RAW must be {self.raw}")
         labels = MAPS[args.classes]
         prepared = ParsedCorpus(
-            Manifest(root, ["emotion"], []),
-            [Target("emotion", "single", tuple(dict.fromkeys(labels.values())))],
+            Manifest(root, ["emotion", "emotion_votes", "style"], []),
+            [Target("emotion", "single", tuple(dict.fromkeys(labels.values())), votes="emotion_votes")],
             protocols={},
             published=PUBLISHED[args.classes],
         )
-        excluded: Counter[str] = Counter()
-        silent: list[str] = []
+        aside = Aside()
         for session in SESSIONS:
-            self._parse_session(session, labels, args.swap_faces, prepared, excluded, silent)
+            self._parse_session(session, labels, args.swap_faces, prepared, aside)
         rows = prepared.manifest.utterances
-        prepared.excluded = {label: excluded[label] for label in LABELS if excluded[label]}
-        prepared.details["evaluated"] = len(rows) + sum(excluded.values())
-        prepared.details["without_transcript"] = len(silent)
-        if silent:
-            prepared.notes.append(f"{len(silent)} utterances have no transcript: {named(silent)}")
+        prepared.excluded = {label: aside.labels[label] for label in LABELS if aside.labels[label]}
+        prepared.details["evaluated"] = len(rows) + aside.labels.total()
+        prepared.details["without_transcript"] = len(aside.silent)
+        prepared.details["evaluators_not_understood"] = len(aside.unknown)
+        if aside.silent:
+            prepared.notes.append(f"{len(aside.silent)} utterances have no transcript: {named(aside.silent)}")
+        if aside.unknown:
+            prepared.notes.append(
+                f"{len(aside.unknown)} evaluators named none or more than the known emotions "
+                f"({', '.join(name.capitalize() for name in NAMES)}), and that did not count: {named(aside.unknown)}"
+            )
         prepared.seen = {"all": len(rows)} | dict(Counter(row.labels["emotion"] for row in rows))
         prepared.seen |= dict(Counter(row.session for row in rows))
         prepared.protocols["leave_one_session_out"] = leave_one_session_out(rows)
@@ -112,8 +149,7 @@ class Iemocap(Corpus):
         labels: dict[str, str],
         swap: bool,
         prepared: ParsedCorpus,
-        excluded: Counter[str],
-        silent: list[str],
+        aside: Aside,
     ) -> None:
         root, base = prepared.manifest.root, f"Session{session}"
         has_audio = _has_folder(root / base / "sentences" / "wav", prepared, "audio")
@@ -131,9 +167,11 @@ class Iemocap(Corpus):
                 prepared.notes.append(f"{dialogue}: {len(strange)} transcripts have no evaluation: {named(strange)}")
             for order, turn in enumerate(turns):
                 if turn.label not in labels:
-                    excluded[turn.label] += 1
+                    aside.labels[turn.label] += 1
                     continue
                 letter = turn.id[-4]
+                votes, unknown = evaluators_votes(turn, labels)
+                aside.unknown += [f"{file.relative_to(root).as_posix()}:{line}: {text!r}" for line, text in unknown]
                 row = Utterance(
                     id=turn.id,
                     speaker=f"Ses0{session}{letter}",
@@ -147,7 +185,11 @@ class Iemocap(Corpus):
                     if has_video
                     else "",
                     text=texts.get(turn.id, ""),
-                    labels={"emotion": labels[turn.label]},
+                    labels={
+                        "emotion": labels[turn.label],
+                        "emotion_votes": votes_text(votes),
+                        "style": style(dialogue),
+                    },
                 )
                 check_row(row, root, file, turn.line)
                 for modality, ids in lost.items():
@@ -155,7 +197,7 @@ class Iemocap(Corpus):
                     if medium and not (root / medium.path).is_file():
                         ids.append(row.id)
                 if not row.text:
-                    silent.append(row.id)
+                    aside.silent.append(row.id)
                 prepared.manifest.utterances.append(row)
         for modality, ids in lost.items():
             if ids:
@@ -163,13 +205,16 @@ class Iemocap(Corpus):
 
 
 def read_evaluation(file: Path, session: int) -> list[Turn]:
-    """The rated utterances of one dialogue in the order of time; lines of single raters are passed over.
+    """The rated utterances of one dialogue in the order of time, with the evaluators' lines below each.
 
     Raises:
         MMFairseqError: a bracketed line that is no rated utterance of this dialogue, an unknown label, an id twice.
     """
     turns: dict[str, Turn] = {}
+    name = ""
     for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if (rater := _RATER.match(line)) and name:
+            turns[name] = turns[name]._replace(evaluators=(*turns[name].evaluators, (number, rater[1].strip())))
         if not line.startswith("["):
             continue
         match = _RATED.match(line)
@@ -194,6 +239,28 @@ def read_evaluation(file: Path, session: int) -> list[Turn]:
         except ValueError:
             raise MMFairseqError(f"{where}: [{start} - {end}] are not two times in seconds") from None
     return sorted(turns.values())
+
+
+def evaluators_votes(turn: Turn, labels: dict[str, str]) -> tuple[dict[str, float], list[tuple[int, str]]]:
+    """The evaluators' votes, {class: number}, and the lines with a name that is none of `NAMES`, or with none at all.
+
+    Args:
+        turn: the utterance.
+        labels: {label: class}; other labels get no votes.
+    """
+    ballots, unknown = [], []
+    for line, text in turn.evaluators:
+        said = [name.strip().lower() for name in text.split(";") if name.strip()]
+        if not said or not set(said) <= NAMES.keys():
+            unknown.append((line, text))
+        ballots.append(shared([labels.get(NAMES.get(name, ""), "") for name in said]))
+    return summed(ballots, dict.fromkeys(labels.values())), unknown
+
+
+def style(dialogue: str) -> str:
+    """Whether the actors improvised or played a script: `Ses01F_impro01`, `Ses01F_script01_1`; "" for other names."""
+    match = _STYLE.match(dialogue)
+    return STYLES[match[1]] if match else ""
 
 
 def leave_one_session_out(rows: list[Utterance]) -> dict[str, Fold]:

@@ -3,14 +3,14 @@
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ..errors import MMFairseqError
 from ..manifest import COLUMNS, Manifest, Utterance
-from ..targets import KINDS, Target, kind_of
+from ..targets import KINDS, kind_of
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
+from .columns import Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw
 from .records import DELIMITERS, Record, read_table
 
@@ -30,15 +30,6 @@ SPLIT_NAMES = {
 
 
 _FRAGMENT = re.compile(r"#(t|xywh)=.*$")
-
-
-@dataclass
-class Wish:
-    """A `--target NAME=COLUMN[:KIND]`."""
-
-    name: str
-    column: str
-    kind: str
 
 
 @CORPORA.register("table")
@@ -71,6 +62,34 @@ class Table(Corpus):
             metavar="[TARGET=]A,B,C",
             help="the classes of a target in the order of their numbers (default: those that occur, sorted)",
         )
+        parser.add_argument(
+            "--label-separator",
+            metavar="SIGN",
+            help="what stands between the labels of a set, kind multilabel (default: |); "
+            "a field with nothing but SIGN is the empty set, an empty field a missing label",
+        )
+        parser.add_argument(
+            "--votes",
+            action="append",
+            default=[],
+            metavar="TARGET=COLUMN",
+            help="the votes of annotators, for soft labels: a column with 'neu=2|fru=1', or one column a class, "
+            "TARGET=CLASS:COLUMN,CLASS:COLUMN (of a set: the share of annotators who named the class)",
+        )
+        parser.add_argument(
+            "--weight",
+            action="append",
+            default=[],
+            metavar="TARGET=NUMBER",
+            help="factor of a target's loss (default: 1)",
+        )
+        parser.add_argument(
+            "--attributes",
+            action="append",
+            default=[],
+            metavar="NAME=COLUMN,...",
+            help="further columns to keep, by which a report slices its figures",
+        )
         parser.add_argument("--root", type=Path, help="the folder that paths are relative to (default: the file's)")
         parser.add_argument(
             "--delimiter",
@@ -92,18 +111,18 @@ class Table(Corpus):
             raise MMFairseqError(f"--root {root}: no such folder")
         header, records = read_table(raw, args.delimiter)
         columns = parse_columns(args.columns, header, raw)
-        wishes = [parse_wish(text, header, raw) for text in args.target]
-        if len({wish.name for wish in wishes}) < len(wishes):
-            raise MMFairseqError(f"--target: two targets have the same name: {', '.join(wish.name for wish in wishes)}")
-        rows = self._rows(raw, root, records, columns, wishes)
-        targets = make_targets(wishes, parse_classes(args.classes, wishes), rows)
+        wishes = parse_wishes(args, header, raw)
+        attributes = parse_attributes(args.attributes, wishes, header, raw)
+        rows = self._rows(raw, root, records, columns, wishes, attributes)
+        targets = [wish.target(rows) for wish in wishes]
+        kinds = [kind_of(target) for target in targets]
         for record, row in zip(records, rows, strict=True):
-            for target in targets:
+            for target, kind in zip(targets, kinds, strict=True):
                 try:
-                    kind_of(target).encode(row.labels[target.name])
+                    kind.check(row.labels[target.name], row.labels.get(target.votes, ""))
                 except MMFairseqError as error:
                     raise MMFairseqError(f"{raw}:{record.line}: utterance {row.id!r}: {error}") from None
-        prepared = ParsedCorpus(Manifest(root, [target.name for target in targets], rows), targets, {})
+        prepared = ParsedCorpus(Manifest(root, list(rows[0].labels), rows), targets, {})
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
@@ -111,7 +130,13 @@ class Table(Corpus):
         return prepared
 
     def _rows(
-        self, raw: Path, root: Path, records: Sequence[Record], columns: dict[str, str], wishes: Sequence[Wish]
+        self,
+        raw: Path,
+        root: Path,
+        records: Sequence[Record],
+        columns: dict[str, str],
+        wishes: Sequence[Wish],
+        attributes: dict[str, str],
     ) -> list[Utterance]:
         values = [{name: one_line(record.fields[column]) for name, column in columns.items()} for record in records]
         ids = [value["id"] for value in values] if "id" in columns else make_ids(values)
@@ -128,9 +153,13 @@ class Table(Corpus):
                 value["split"] = _split(value["split"], f"{where}: column {columns['split']!r}")
             for modality in ("audio", "video"):
                 value[modality] = relative(value.get(modality, ""), root, where)
+            labels: dict[str, str] = {}
+            for wish in wishes:
+                labels |= wish.labels(record, where)
+            labels |= {name: one_line(record.fields[column]) for name, column in attributes.items()}
             row = Utterance(
                 **{**value, "id": name, "start": _seconds(value, "start", where), "end": _seconds(value, "end", where)},  # type: ignore[arg-type]
-                labels={wish.name: one_line(record.fields[wish.column]) for wish in wishes},
+                labels=labels,
             )
             check_row(row, root, raw, record.line)
             rows.append(row)
@@ -176,71 +205,6 @@ def _validation(rows: Sequence[Utterance], prepared: ParsedCorpus) -> Fold:
     return draw(members, f"{what}s of train", {"train": 0.85, "valid": 0.15})
 
 
-def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> dict[str, str]:
-    """`--columns` as {manifest column: column of the table}."""
-    columns: dict[str, str] = {}
-    for part in ",".join(texts).split(","):
-        name, sign, column = (piece.strip() for piece in part.partition("="))
-        if not sign or name not in COLUMNS:
-            raise MMFairseqError(
-                f"--columns {part!r}: expected FIELD=COLUMN with one of the fields {', '.join(COLUMNS)}"
-            )
-        if name in columns:
-            raise MMFairseqError(f"--columns: {name!r} is given twice")
-        columns[name] = _column(column, header, file)
-    if not {"audio", "text", "video"} & set(columns):
-        raise MMFairseqError("--columns: name a column for at least one of audio, text, video")
-    return columns
-
-
-def parse_wish(text: str, header: Sequence[str], file: Path) -> Wish:
-    """One `--target`."""
-    name, _, column = (piece.strip() for piece in text.partition("="))
-    if not re.fullmatch(r"[A-Za-z]\w*", name) or name in COLUMNS or not column:
-        raise MMFairseqError(
-            f"--target {text!r}: expected NAME=COLUMN[:KIND]; a name is a word of letters, digits and '_', "
-            f"and none of {', '.join(COLUMNS)}"
-        )
-    kind = "single"
-    if column not in header and ":" in column:
-        column, _, kind = column.rpartition(":")
-        KINDS.get(kind)
-    return Wish(name, _column(column, header, file), kind)
-
-
-def parse_classes(texts: Iterable[str], wishes: Sequence[Wish]) -> dict[str, tuple[str, ...]]:
-    """`--classes` as {target: classes}; without a name they belong to the one target that has classes."""
-    names = [wish.name for wish in wishes if KINDS.get(wish.kind).min_classes]
-    out: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        head, sign, tail = text.partition("=")
-        if sign and head.strip() in names:
-            name, text = head.strip(), tail
-        elif len(names) == 1:
-            name = names[0]
-        else:
-            raise MMFairseqError(
-                f"--classes {text!r}: write TARGET=A,B,C with one of the targets {', '.join(names) or '(none)'}"
-            )
-        if name in out:
-            raise MMFairseqError(f"--classes: the classes of {name!r} are given twice")
-        out[name] = tuple(one_line(label) for label in text.split(","))
-    return out
-
-
-def make_targets(
-    wishes: Sequence[Wish], classes: dict[str, tuple[str, ...]], rows: Sequence[Utterance]
-) -> list[Target]:
-    """The targets; classes that were not given are those that occur, sorted."""
-    targets = []
-    for wish in wishes:
-        names: tuple[str, ...] = ()
-        if KINDS.get(wish.kind).min_classes:
-            names = classes.get(wish.name) or tuple(sorted({row.labels[wish.name] for row in rows} - {""}))
-        targets.append(Target(wish.name, wish.kind, names))
-    return targets
-
-
 def make_ids(values: Sequence[dict[str, str]]) -> list[str]:
     """Ids for a table without them: names of the files, else their paths, whichever is unique, else row numbers."""
     paths = [_FRAGMENT.sub("", value.get("audio") or value.get("video") or "") for value in values]
@@ -267,12 +231,6 @@ def relative(path: str, root: Path, where: str) -> str:
             )
         path = inside
     return os.path.normpath(path)
-
-
-def _column(name: str, header: Sequence[str], file: Path) -> str:
-    if name not in header:
-        raise MMFairseqError(f"{file}: no column {name!r}; columns: {', '.join(header)}")
-    return name
 
 
 def _split(value: str, where: str) -> str:

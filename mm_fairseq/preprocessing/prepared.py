@@ -39,8 +39,8 @@ class Prepared:
         """Read manifest.tsv, targets.json, splits/ and account.json.
 
         Raises:
-            MMFairseqError: a file is missing or wrong, a label is none of its target's classes, an id in a list is
-                unknown or stands in two lists of a fold.
+            MMFairseqError: a file is missing or wrong, a label is none of its target's classes, votes are not what they
+                must be, an id in a list is unknown or stands in two lists of a fold.
         """
         folder = Path(folder)
         path = folder / "manifest.tsv"
@@ -63,11 +63,17 @@ class Prepared:
 def _check_labels(path: Path, manifest: Manifest, targets: list[Target]) -> None:
     if absent := [target.name for target in targets if target.name not in manifest.extra]:
         raise MMFairseqError(f"{path}:2: no column for target {absent[0]!r} of targets.json; columns: {manifest.extra}")
-    kinds = {target.name: kind_of(target) for target in targets}
+    for target in targets:
+        if target.votes and target.votes not in manifest.extra:
+            raise MMFairseqError(
+                f"{path}:2: no column {target.votes!r}, where targets.json has the votes of target {target.name!r}; "
+                f"columns: {manifest.extra}"
+            )
+    kinds = [(target, kind_of(target)) for target in targets]
     for line, row in enumerate(manifest.utterances, start=3):
-        for name, kind in kinds.items():
+        for target, kind in kinds:
             try:
-                kind.encode(row.labels.get(name, ""))
+                kind.check(row.labels.get(target.name, ""), row.labels.get(target.votes, ""))
             except MMFairseqError as error:
                 raise MMFairseqError(f"{path}:{line}: utterance {row.id!r}: {error}") from error
 

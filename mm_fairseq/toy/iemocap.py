@@ -2,7 +2,8 @@
 
 Five sessions of two actors, F and M; improvised and scripted dialogues of about ten turns. What each modality tells of
 the class is set in `cues`. The release's oddities are there too: transcript lines without an id or with an `XX` id,
-labels outside the classes, sub-folders of single raters, `._` files of another file system, a latin-1 letter.
+labels outside the classes, evaluators who disagree or name two emotions, sub-folders of single raters, `._` files of
+another file system, a latin-1 letter.
 """
 
 import math
@@ -35,6 +36,16 @@ _NAMES = {
     "fru": "Frustration",
     "sur": "Surprise",
     "oth": "Other",
+}
+_ELSE = {
+    "neu": ("Sadness", "Frustration"),
+    "hap": ("Excited", "Neutral"),
+    "exc": ("Happiness", "Surprise"),
+    "sad": ("Neutral", "Frustration"),
+    "ang": ("Frustration", "Neutral"),
+    "fru": ("Anger", "Neutral"),
+    "sur": ("Fear", "Excited"),
+    "oth": ("Disgust", "Neutral"),
 }
 _VALENCE_ACTIVATION = {"neu": (3, 2), "hap": (4, 3), "exc": (4, 4), "sad": (2, 2), "ang": (2, 4), "fru": (2, 3)}
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
@@ -174,9 +185,7 @@ def _evaluation(turns: list[Turn], rng: np.random.Generator) -> str:
         scores = [(valence, activation, int(rng.integers(2, 5))) for _ in range(2)]
         mean = ", ".join(f"{value:.4f}" for value in np.mean(scores, axis=0))
         lines.append(f"[{turn.start:.4f} - {turn.end:.4f}]\t{turn.id}\t{turn.label}\t[{mean}]")
-        votes = [_NAMES.get(turn.label, other) for other in ("Neutral", "Frustration", "Sadness")]
-        if index % 3 == 1:
-            votes[2] += "; Surprise"
+        votes = _votes(turn.label, index)
         comments = ["(a bit blas\xe9)" if index == 0 else "()", "()", "(amused)" if turn.label == "oth" else "()"]
         lines += [
             f"C-E{rater}:\t{vote};\t{comment}" for rater, vote, comment in zip((2, 3, 4), votes, comments, strict=True)
@@ -186,6 +195,17 @@ def _evaluation(turns: list[Turn], rng: np.random.Generator) -> str:
             lines.append(f"A-{rater}:\tval {val}; act {act}; dom  {dom};\t()")
         lines += [f"A-{turn.letter}1:\tval {valence}; act {activation}; dom  ;\t()", ""]
     return "\n".join(lines) + "\n"
+
+
+def _votes(label: str, index: int) -> list[str]:
+    """What three evaluators name: two of them the label, the third in every fourth utterance another one, and in every
+    fourth both; of `xxx` each says something else.
+    """
+    if label not in _NAMES:
+        return ["Neutral", "Frustration", "Sadness"]
+    other = _ELSE[label][index // 4 % 2]
+    third = (_NAMES[label], f"{_NAMES[label]}; {other}", other, _NAMES[label])[index % 4]
+    return [_NAMES[label], _NAMES[label], third]
 
 
 def _raters(turns: list[Turn], verdict: str) -> str:

@@ -8,7 +8,11 @@ import pytest
 from mm_fairseq.corpora import CORPORA, ParsedCorpus
 
 LABELS = ("neu", "hap", "exc", "ang", "sad", "xxx", "fru")
-RATERS = "C-E2:\tNeutral;\t()\nC-F1:\tOther;\t(curious)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
+NAMES = dict(zip(LABELS, ("Neutral", "Happiness", "Excited", "Anger", "Sadness", "Fear", "Frustration"), strict=True))
+RATERS = (
+    "C-E2:\t{0};\t()\nC-E3:\t{0};\t(bored; calm)\nC-E4:\tFrustration; {0};\t()\n"
+    "C-F1:\tOther;\t(curious)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
+)
 
 
 @pytest.fixture
@@ -24,7 +28,8 @@ def iemocap(tmp_path) -> Path:
             turns.append((name, 2.0 * order, 2.0 * order + 1.5, label))
         evaluation = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
         for name, start, end, label in sorted(turns):
-            evaluation += f"[{start:.4f} - {end:.4f}]\t{name}\t{label}\t[2.5000, 2.5000, 2.5000]\n{RATERS}\n"
+            evaluation += f"[{start:.4f} - {end:.4f}]\t{name}\t{label}\t[2.5000, 2.5000, 2.5000]\n"
+            evaluation += RATERS.format(NAMES[label]) + "\n"
         spoken = "".join(f"{name} [{start:08.4f}-{end:08.4f}]: Turn {name[-4:]}.\n" for name, start, end, _ in turns)
         spoken += f"M: Yeah.\n{dialogue}_MXX0 [015.0000-016.0000]: [LAUGHTER] Both.\n"
         _write(base / "dialog/EmoEvaluation" / f"{dialogue}.txt", evaluation.encode())

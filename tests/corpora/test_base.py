@@ -64,6 +64,7 @@ def test_the_account(tmp_path):
     assert account["speakers"] == {"S1": 2, "S2": 1}
     assert account["sessions"] == {"2": 1}
     assert account["excluded"] == {"xxx": 2}
+    assert account["votes"] == account["attributes"] == {}
     assert account["targets"] == {
         "e": {"no": 1, "yes": 1, "": 1},
         "v": {"labelled": 2, "min": -1, "mean": 0.25, "max": 1.5, "": 1},
@@ -73,6 +74,23 @@ def test_the_account(tmp_path):
         "speakers": 1,
         "targets": {"e": {"no": 0, "yes": 0, "": 1}, "v": {"labelled": 1, "min": -1, "mean": -1, "max": -1}},
     }
+
+
+def test_the_account_counts_members_of_sets_votes_and_attributes():
+    rows = [
+        Utterance("a", text="x", labels={"t": "p|q", "t_votes": "p=1|q=0.5", "sex": "f"}),
+        Utterance("b", text="x", labels={"t": "q", "t_votes": "", "sex": "m"}),
+        Utterance("c", text="x", labels={"t": "|", "t_votes": "p=0|q=0", "sex": "f"}),
+        Utterance("d", text="x", labels={"t": "", "t_votes": "q=1", "sex": ""}),
+    ]
+    target = Target("t", "multilabel", ("p", "q", "r"), votes="t_votes")
+    fold = {"train": ["a", "b"], "valid": ["c"], "test": ["d"]}
+    parsed = ParsedCorpus(Manifest(Path("/data"), ["t", "t_votes", "sex"], rows), [target], {"official": {"1": fold}})
+    account = base.account("toy", parsed)
+    assert account["targets"] == {"t": {"p": 1, "q": 2, "r": 0, "|": 1, "": 1}}
+    assert account["votes"] == {"t": {"utterances": 3, "mean": round(2.5 / 3, 6)}}
+    assert account["attributes"] == {"sex": {"": 1, "f": 2, "m": 1}}
+    assert account["splits"]["official"]["1"]["train"]["targets"]["t"] == {"p": 1, "q": 2, "r": 0}
 
 
 def test_an_empty_split_is_written_and_noted(tmp_path):

@@ -1,10 +1,12 @@
+import re
 from collections import Counter
 
 import pytest
 
 from mm_fairseq.corpora import base
-from mm_fairseq.corpora.iemocap import PUBLISHED, face_region
+from mm_fairseq.corpora.iemocap import PUBLISHED, face_region, style
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.targets import kind_of
 
 DIALOGUE = "Ses01M_script01_1b"
 
@@ -43,11 +45,72 @@ def test_a_row(iemocap, parse):
     rows = {row.id: row for row in parse("iemocap", iemocap).manifest.utterances}
     row = rows[f"{DIALOGUE}_M001"]
     assert (row.speaker, row.session, row.dialogue, row.turn, row.split) == ("Ses01M", "Session1", DIALOGUE, "3", "")
-    assert (row.start, row.end, row.text, row.labels) == (6.0, 7.5, "Turn M001.", {"emotion": "ang"})
+    assert (row.start, row.end, row.text, row.labels) == (
+        6.0,
+        7.5,
+        "Turn M001.",
+        {"emotion": "ang", "emotion_votes": "ang=2.5", "style": "scripted"},
+    )
     assert row.audio == f"Session1/sentences/wav/{DIALOGUE}/{row.id}.wav#t=0"
     assert row.video == f"Session1/dialog/avi/DivX/{DIALOGUE}.avi#xywh=0,112,360,256"
     assert row.medium("audio").start is None
     assert row.medium("video")[1:] == (6.0, 7.5, (0, 112, 360, 256))
+
+
+def votes(prepared, name):
+    return next(row.labels["emotion_votes"] for row in prepared.manifest.utterances if row.id == f"{DIALOGUE}_{name}")
+
+
+def test_votes_are_the_evaluators(iemocap, parse):
+    prepared = parse("iemocap", iemocap)
+    assert prepared.manifest.extra == ["emotion", "emotion_votes", "style"]
+    assert prepared.targets[0].votes == "emotion_votes"
+    assert votes(prepared, "F001") == "hap=2.5"  # excited
+    assert prepared.details["evaluators_not_understood"] == 0
+    prepared = parse("iemocap", iemocap, "--classes", "6")
+    assert votes(prepared, "F001") == "exc=2.5|fru=0.5"
+    assert votes(prepared, "F003") == "fru=3"
+    for row in prepared.manifest.utterances:
+        kind_of(prepared.targets[0]).check(row.labels["emotion"], row.labels["emotion_votes"])
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "expected"),
+    [
+        ("Neutral state;", "neu=3.5"),
+        ("Happiness; Excited;", "neu=2.5|hap=1"),
+        ("Sadness; Neutral; Anger;", "neu=2.83333|sad=0.333333|ang=0.333333"),
+        ("Other; Sadness;", "neu=2.5|sad=0.5"),
+        ("Disgust;", "neu=2.5"),
+    ],
+)
+def test_who_names_several_emotions_has_one_vote(iemocap, parse, evaluator, expected):
+    edit(evaluation(iemocap), "C-E4:\tFrustration; Neutral;", f"C-E1:\t{evaluator}\t()\nC-E4:\tFrustration; Neutral;")
+    assert votes(parse("iemocap", iemocap), "F000") == expected
+
+
+@pytest.mark.parametrize(("evaluator", "expected"), [(";", "neu=2"), ("Neutral; Joy;", "neu=2.5"), ("", "neu=2")])
+def test_evaluators_who_are_not_understood_are_noted(iemocap, parse, evaluator, expected):
+    edit(evaluation(iemocap), "C-E4:\tFrustration; Neutral;", f"C-E4:\t{evaluator}")
+    prepared = parse("iemocap", iemocap)
+    assert votes(prepared, "F000") == expected
+    assert prepared.details["evaluators_not_understood"] == 1
+    assert f"did not count: Session1/dialog/EmoEvaluation/{DIALOGUE}.txt:6: {evaluator!r}" in prepared.notes[-1]
+    assert "(Neutral, Neutral state, Happiness, " in prepared.notes[-1]
+
+
+def test_a_row_without_evaluators_has_no_votes(iemocap, parse):
+    text = evaluation(iemocap).read_text()
+    evaluation(iemocap).write_text(re.sub(r"C-E.*\n", "", text))
+    assert votes(parse("iemocap", iemocap), "F000") == ""
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "expected"),
+    [("Ses01F_impro01", "improvised"), ("Ses05M_script03_2", "scripted"), ("Ses01F_x_impro", "")],
+)
+def test_style(dialogue, expected):
+    assert style(dialogue) == expected
 
 
 def test_rows_are_in_the_order_of_time(iemocap, parse):

@@ -48,6 +48,84 @@ def test_several_targets_and_kinds(tmp_path, parse):
     assert "target 'mood': 1 of 3 utterances have no label" in prepared.notes
 
 
+def test_sets_of_labels(tmp_path, parse):
+    rows = ["a.wav,Speech | Music,x", "b.wav,|,y", "c.wav,,x", "d.wav,Dog|Speech|Dog,"]
+    path = table(tmp_path, rows, "path,sounds,place")
+    options = ("--columns", "audio=path", "--target", "tag=sounds:multilabel", "--target", "place=place")
+    prepared = parse("table", path, *options, "--weight", "place=0.25", "--protocol", "random")
+    assert prepared.targets == [
+        Target("tag", "multilabel", ("Dog", "Music", "Speech")),
+        Target("place", "single", ("x", "y"), 0.25),
+    ]
+    assert [row.labels["tag"] for row in prepared.manifest.utterances] == ["Speech|Music", "|", "", "Dog|Speech"]
+    assert "target 'tag': 1 of 4 utterances have no label" in prepared.notes
+
+
+def test_sets_with_another_separator(tmp_path, parse):
+    rows = ['a.wav,"Speech, Music"', 'b.wav,","', "c.wav,Music"]
+    path = table(tmp_path, rows, "path,sounds")
+    options = ("--columns", "audio=path", "--target", "tag=sounds:multilabel", "--label-separator", ",")
+    prepared = parse("table", path, *options, "--classes", "Speech,Music,Dog")
+    assert prepared.targets[0].classes == ("Speech", "Music", "Dog")
+    assert [row.labels["tag"] for row in prepared.manifest.utterances] == ["Speech|Music", "|", "Music"]
+    path.write_text(path.read_text().replace("Speech, M", "Speech|M"))
+    with pytest.raises(
+        MMFairseqError, match=r"corpus.csv:2: utterance 'a': column 'sounds': label 'Speech\|Music' must"
+    ):
+        parse("table", path, *options)
+
+
+def test_votes_as_text(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,p,p=2|q=0.5", "b.wav,q,", "c.wav,,q=1"], "path,label,said")
+    options = ("--columns", "audio=path", *EMOTION, "--votes", "emotion=said")
+    prepared = parse("table", path, *options)
+    assert prepared.manifest.extra == ["emotion", "emotion_votes"]
+    assert prepared.targets == [Target("emotion", "single", ("p", "q"), votes="emotion_votes")]
+    assert [row.labels["emotion_votes"] for row in prepared.manifest.utterances] == ["p=2|q=0.5", "", "q=1"]
+    path.write_text(path.read_text().replace("q=0.5", "r=1"))
+    with pytest.raises(MMFairseqError, match=r"corpus.csv:2: utterance 'a': label 'r' .* none of p, q"):
+        parse("table", path, *options)
+
+
+def test_votes_as_one_column_a_class(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,p,2,0,1.0", "b.wav,q,,,", "c.wav,p,0,0,0"], "path,label,p:n,q_n,other")
+    options = ("--columns", "audio=path", "--target", "emotion=label", "--attributes", "other=other")
+    prepared = parse("table", path, *options, "--votes", "emotion=q:q_n,p:other")
+    assert prepared.manifest.extra == ["emotion", "emotion_votes", "other"]
+    assert [row.labels["emotion_votes"] for row in prepared.manifest.utterances] == ["p=1", "", ""]
+    with pytest.raises(MMFairseqError, match="--votes emotion: x is none of the classes p, q; --classes can name more"):
+        parse("table", path, *options, "--votes", "emotion=p:other,x:q_n")
+    classes = (
+        parse("table", path, *options, "--votes", "emotion=p:other,x:q_n", "--classes", "p,q,x").targets[0].classes
+    )
+    assert classes == ("p", "q", "x")
+
+
+@pytest.mark.parametrize("text", ["-1", "two", "nan", "inf"])
+def test_a_number_of_votes_that_is_none_is_named(tmp_path, parse, text):
+    path = table(tmp_path, ["a.wav,p,1,1", f"b.wav,q,1,{text}"], "path,label,p,q")
+    with pytest.raises(MMFairseqError, match=rf"corpus.csv:3: utterance 'b': column 'q': '{text}' is not a number of"):
+        parse("table", path, "--columns", "audio=path", *EMOTION, "--votes", "emotion=p:p,q:q")
+
+
+def test_votes_of_sets_are_shares_and_nobody_is_a_share(tmp_path, parse):
+    path = table(tmp_path, ["a.wav,p,0.5,0.25", "b.wav,|,0,0", "c.wav,p,1,"], "path,label,p,q")
+    options = ("--columns", "audio=path", "--target", "tag=label:multilabel", "--classes", "p,q")
+    prepared = parse("table", path, *options, "--votes", "tag=p:p,q:q")
+    assert [row.labels["tag_votes"] for row in prepared.manifest.utterances] == ["p=0.5|q=0.25", "p=0|q=0", "p=1"]
+    path.write_text(path.read_text().replace("0.25", "3"))
+    with pytest.raises(MMFairseqError, match=r"corpus.csv:2: utterance 'a': .*shares between 0 and 1"):
+        parse("table", path, *options, "--votes", "tag=p:p,q:q")
+
+
+def test_attributes_are_kept(tmp_path, parse):
+    prepared = parse(
+        "table", table(tmp_path), *COLUMNS, *EMOTION, "--attributes", "room=who,part=part", "--attributes", "x=said"
+    )
+    assert prepared.manifest.extra == ["emotion", "room", "part", "x"]
+    assert prepared.manifest.utterances[2].labels == {"emotion": "happy", "room": "S3", "part": "test", "x": "Bye."}
+
+
 def test_classes_give_the_order(tmp_path, parse):
     prepared = parse("table", table(tmp_path), *COLUMNS, *EMOTION, "--classes", "sad, happy,angry")
     assert prepared.targets[0].classes == ("sad", "happy", "angry")
@@ -168,6 +246,26 @@ def test_an_id_twice_names_both_lines(tmp_path, parse):
         ((*COLUMNS, *EMOTION, "--target", "who=who", "--classes", "a,b"), "write TARGET=A,B,C with one of the targets"),
         ((*COLUMNS, *EMOTION, "--root", "/nowhere"), "--root /nowhere: no such folder"),
         (("--columns", "audio=path", *EMOTION, "--protocol", "official"), "name the split column"),
+        ((*COLUMNS, *EMOTION, "--label-separator", ","), "no target is of kind multilabel"),
+        ((*COLUMNS, *EMOTION, "--weight", "0.5"), "'0.5': expected TARGET=NUMBER with one of the targets emotion"),
+        ((*COLUMNS, *EMOTION, "--weight", "mood=0.5"), "expected TARGET=NUMBER with one of the targets emotion"),
+        ((*COLUMNS, *EMOTION, "--weight", "emotion=half"), "'half' is not a number"),
+        ((*COLUMNS, *EMOTION, "--weight", "emotion=-1"), "target 'emotion': weight -1.0 is not"),
+        ((*COLUMNS, *EMOTION, *("--weight", "emotion=1") * 2), "--weight: 'emotion' is given twice"),
+        (
+            (*COLUMNS, *EMOTION, "--votes", "mood=said"),
+            "expected TARGET=COLUMN or TARGET=CLASS:COLUMN,CLASS:COLUMN with",
+        ),
+        ((*COLUMNS, *EMOTION, "--votes", "emotion=votes"), "'votes' is neither a column nor CLASS:COLUMN; columns of"),
+        ((*COLUMNS, *EMOTION, "--votes", "emotion=a:who,b:w"), "no column 'w'; columns: path"),
+        ((*COLUMNS, *EMOTION, "--votes", "emotion=a:who,a:who"), "class 'a' is given twice"),
+        ((*COLUMNS, "--target", "x=who:regression", "--votes", "x=who"), "has neither classes nor votes"),
+        ((*COLUMNS, *EMOTION, "--target", "emotion_votes=who", "--votes", "emotion=who"), "would have the same name"),
+        ((*COLUMNS, *EMOTION, "--attributes", "who"), "'who': expected NAME=COLUMN; a name is a word"),
+        ((*COLUMNS, *EMOTION, "--attributes", "speaker=who"), "none of id, split, .*, text, emotion$"),
+        ((*COLUMNS, *EMOTION, "--attributes", "emotion=who"), "expected NAME=COLUMN"),
+        ((*COLUMNS, *EMOTION, "--attributes", "a=who,a=who"), "--attributes: 'a' is given twice"),
+        ((*COLUMNS, *EMOTION, "--attributes", "a=age"), "no column 'age'; columns: path"),
         (("--columns", "audio=path", *EMOTION, "--protocol", "by_speaker"), "3 utterances have no speaker: a, b, c"),
     ],
 )

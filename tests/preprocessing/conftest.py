@@ -21,6 +21,7 @@ class Corpus:
         self.raw.mkdir()
         self.rows: list[Utterance] = []
         self.lists: dict[str, list[str]] = {}
+        self.votes = ""
         rng = np.random.default_rng(0)
         for number in range(rows):
             name = f"u{number:02d}"
@@ -33,8 +34,9 @@ class Corpus:
 
     def write(self) -> Path:
         self.out.mkdir(exist_ok=True)
-        Manifest(self.raw, ["emotion"], self.rows).write(self.out / "manifest.tsv")
-        write_targets(self.out / "targets.json", [Target("emotion", "single", ("sad", "glad"))])
+        extra = ["emotion", self.votes] if self.votes else ["emotion"]
+        Manifest(self.raw, extra, self.rows).write(self.out / "manifest.tsv")
+        write_targets(self.out / "targets.json", [Target("emotion", "single", ("sad", "glad"), votes=self.votes)])
         for place, ids in self.lists.items():
             (self.out / "splits" / place).parent.mkdir(parents=True, exist_ok=True)
             (self.out / "splits" / place).write_text("".join(f"{name}\n" for name in ids))

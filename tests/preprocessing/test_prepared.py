@@ -22,6 +22,31 @@ def test_target_without_a_column(corpus):
 
 
 @pytest.mark.parametrize(
+    ("votes", "reason"),
+    [
+        ("sad=1|bored=2", "label 'bored'.*none of sad, glad"),
+        ("sad", "votes 'sad' of target 'emotion': expected class=number"),
+        ("sad=-1", "expected class=number"),
+        ("sad=0|glad=0", "all are 0"),
+    ],
+)
+def test_votes_are_checked(corpus, votes, reason):
+    corpus.rows = [replace(row, labels=row.labels | {"emotion_votes": "sad=1|glad=0.5"}) for row in corpus.rows]
+    corpus.votes = "emotion_votes"
+    assert Prepared.read(corpus.write()).targets[0].votes == "emotion_votes"
+    corpus.rows[4].labels["emotion_votes"] = votes
+    with pytest.raises(MMFairseqError, match=rf"manifest\.tsv:7: utterance 'u04': .*{reason}"):
+        Prepared.read(corpus.write())
+
+
+def test_votes_without_a_column(corpus):
+    path = corpus.write() / "targets.json"
+    path.write_text(path.read_text().replace('"votes": ""', '"votes": "said"'))
+    with pytest.raises(MMFairseqError, match=r"manifest\.tsv:2: no column 'said', where targets.json has the votes of"):
+        Prepared.read(corpus.out)
+
+
+@pytest.mark.parametrize(
     ("lists", "reason"),
     [
         ({"p/1/train": ["u00", "u99"]}, r"p/1/train:2: utterance 'u99' is not in the manifest"),

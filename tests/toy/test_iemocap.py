@@ -98,6 +98,23 @@ def test_raters_lines_and_the_folders_to_ignore(corpus):
     assert (path.parent / f"._{path.name}").is_file()
 
 
+def test_evaluators_disagree_now_and_then_but_most_name_the_label(corpus):
+    seen = Counter()
+    for path in corpus.glob("Session?/dialog/EmoEvaluation/Ses*.txt"):
+        for block in path.read_text("latin-1").split("\n[")[1:]:
+            label = block.split("\t")[2]
+            ballots = [set(said.split("; ")) for said in re.findall(r"^C-E\d:\t(.*);\t", block, re.M)]
+            assert len(ballots) == 3
+            times = Counter(name for ballot in ballots for name in ballot)
+            if label == "xxx":
+                assert set(times.values()) == {1}
+            else:
+                assert times[iemocap._NAMES[label]] >= 2
+                assert max(times.values()) == times[iemocap._NAMES[label]] > sorted([0, *times.values()])[-2]
+                seen[len(times), max(map(len, ballots))] += 1
+    assert {each for each, count in seen.items() if count > 4} == {(1, 1), (2, 1), (2, 2)}
+
+
 def test_transcripts_have_every_utterance_and_the_odd_lines(corpus):
     labels = _labels(corpus)
     said, odd = {}, []
