@@ -29,6 +29,7 @@ setup(
         "omegaconf==2.3.0",
         "numpy>=2.1,<2.5",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         "soundfile>=0.13",
         "soxr>=0.5",
         "av>=18.1,<19",
@@ -44,6 +45,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "wandb": ["wandb>=0.22"],
         "dev": [
             "hypothesis>=6.100",
             "mypy>=1.15",
@@ -51,6 +53,7 @@ setup(
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "ruff>=0.12",
+            "wandb>=0.22",
         ],
     },
     entry_points={"console_scripts": ["mm-fairseq = mm_fairseq.cli:main"]},

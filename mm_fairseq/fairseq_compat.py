@@ -17,7 +17,7 @@ import numpy as np
 import omegaconf
 import torch
 import torch.distributed as dist
-from fairseq import meters, utils
+from fairseq import checkpoint_utils, meters, utils
 from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
@@ -36,6 +36,8 @@ def apply() -> None:
     distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(
         distributed_fairseq_model.DistributedDataParallel
     )
+    checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
+    progress_bar.progress_bar = _final_loggers(progress_bar.progress_bar)
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
     sys.excepthook = _plain_message(sys.excepthook)
@@ -141,6 +143,56 @@ def _hide_private(original: Callable) -> Callable:
         return original(self, public, *args, **kwargs)
 
     return format_stats
+
+
+_asked: dict[str, Any] = {}
+"""--tensorboard-logdir and --wandb-project of this `fairseq-validate`, and the updates that its checkpoint has seen."""
+
+
+def _remember_loggers(original: Callable) -> Callable:
+    """`fairseq-validate` gives its own options, and only those, to the loading of the checkpoint."""
+
+    @functools.wraps(original)
+    def load(filenames: list[str], arg_overrides: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        loaded = original(filenames, arg_overrides, *args, **kwargs)
+        loggers = {name: (arg_overrides or {}).get(name) for name in ("tensorboard_logdir", "wandb_project")}
+        _asked.clear()
+        _asked.update({name: value for name, value in loggers.items() if value})
+        _asked["step"] = loaded[-1].state.state_dict.get("updates", 0)
+        return loaded
+
+    return load
+
+
+def _final_loggers(original: Callable) -> Callable:
+    """`fairseq-validate` reads --tensorboard-logdir and --wandb-project and does nothing with them."""
+
+    @functools.wraps(original)
+    def build(*args: Any, **kwargs: Any) -> Any:
+        loggers = {name: value for name, value in _asked.items() if name != "step"}
+        first = not (dist.is_initialized() and dist.get_rank())
+        if not loggers or not first or loggers.keys() & kwargs.keys():
+            return original(*args, **kwargs)
+        return _FinalBar(original(*args, **kwargs), original([], **kwargs | {"log_format": "none"} | loggers))
+
+    return build
+
+
+class _FinalBar(progress_bar.BaseProgressBar):
+    """Shows everything in one bar, and the figures of the whole split, not of its batches, in another."""
+
+    def __init__(self, shown: Any, logged: Any) -> None:
+        self.shown, self.logged = shown, logged
+
+    def __iter__(self) -> Any:
+        return iter(self.shown)
+
+    def log(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
+        self.shown.log(stats, tag=tag, step=step)
+
+    def print(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
+        self.logged.print(stats, tag=tag, step=_asked["step"])
+        self.shown.print(stats, tag=tag, step=step)
 
 
 def _plain_message(original: Callable) -> Callable:

@@ -33,7 +33,8 @@ class EmotionPredictionTask(FairseqTask):
 
     `state`, saved in every checkpoint, holds plain types only: `targets`, `dictionary` (symbols in the order of their
     ids), `meta` (how the data-bin was made), `modalities`, `attributes` (columns that predictions tell), `positives`
-    (counts of the classes in train, where the loss needs them) and `run` (command and versions of the training).
+    (counts of the classes in train, where the loss needs them), `run` (command and versions of the training) and
+    `updates`, their number.
     """
 
     def __init__(self, cfg: DictConfig, from_checkpoint: bool = False) -> None:
@@ -321,10 +322,11 @@ class EmotionPredictionTask(FairseqTask):
     def train_step(
         self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool
     ) -> tuple[Any, int, dict[str, Any]]:
-        """As fairseq's, after --modality-dropout."""
+        """As fairseq's, after --modality-dropout; keeps count of the updates."""
         if self.cfg.modality_dropout:
             fill = {"text": self.source_dictionary.pad()}
             sample = drop_modalities(sample, self.cfg.modality_dropout, fill, self.run.seed, update_num)
+        self.state.merge_state_dict({"updates": update_num + 1})
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> tuple[Any, int, dict[str, Any]]:
@@ -379,7 +381,8 @@ class EmotionPredictionTask(FairseqTask):
         """What `results.json` says of the run beside its figures."""
         protocol, fold = self._protocol()
         place = {"protocol": protocol, "fold": fold, "modalities": self.given, "data": fingerprint(self.data)}
-        return place | self.run.about() | self.state.run | {"targets": self.state.targets}
+        state = {"updates": self.state.updates, "targets": self.state.targets}
+        return place | self.run.about() | self.state.run | state
 
     def _train_texts(self, subset: str) -> set[str] | None:
         """Normalised transcripts of train; None where `subset` is train or there is none."""
