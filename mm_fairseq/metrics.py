@@ -1,21 +1,117 @@
-"""Exact metrics over a whole split: pure functions of counts or of arrays, with scikit-learn's arithmetic.
+"""Exact metrics over a whole split, in scikit-learn's and SciPy's arithmetic: ours are the names and the undefined.
 
-Counts add up over batches and over ranks, so a metric of summed counts is the same for every batch size and number
-of processes. All fractions lie in [0, 1]; a metric of nothing is NaN.
+A metric is a function of all items of a split, never an average over batches. Fractions lie in [0, 1]. What is not
+defined (no labelled item, one class only where two are needed, the correlation with a constant) is NaN.
 
-Notation: N items, K classes; `matrix[truth, prediction]` counts items.
+Notation: N items, K classes. `truth` and `scores` by kind of target:
+
+| kind          | truth                                       | scores                        | prediction    |
+|---------------|---------------------------------------------|-------------------------------|---------------|
+| `single`      | (N,) class numbers, negative = missing      | (N, K) probabilities          | the largest   |
+| `binary_each` | (N,) class numbers, negative = missing      | (N, K) p(yes) of each class   | the largest   |
+| `multilabel`  | (N, K) of 0 and 1, a row of NaN = missing   | (N, K) p(yes) of each class   | all above 0.5 |
+| `regression`  | (N,) numbers, NaN = missing                 | (N,) numbers                  | the number    |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import pearsonr
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from .errors import MMFairseqError
 
 Array = npt.NDArray[Any]
+Metric = Callable[[Any, Any], float]
 
-ROUNDED = {"acc7": 3.0, "acc5": 2.0, "acc3": 1.0}  # name of the accuracy: bound of its classes
-CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
+NAN = float("nan")
+LOWER_IS_BETTER = frozenset({"loss", "mae", "ece"})
+DESCRIPTIONS = {
+    "loss": "mean loss of an utterance, in nats where it is a cross-entropy",
+    "wa": "accuracy (weighted: every utterance counts the same)",
+    "ua": "mean recall of the classes that occur (unweighted: every class counts the same)",
+    "wf1": "F1, classes weighted by their utterances",
+    "mf1": "F1, every class counts the same",
+    "map": "average precision of ranking by the class's score, mean over the classes that occur",
+    "auc": "area under the ROC curve of one class against the rest, mean over classes; 0.5 is chance",
+    "ece": "expected calibration error in 15 bins: how far confidence is from the share that is right",
+    "subset_acc": "share of utterances with exactly the right set of classes",
+    "exact_match": "share of utterances that are right in every target of classes",
+    "acc": "accuracy of one class's yes/no decisions",
+    "f1": "F1 of one class's yes/no decisions, yes and no weighted by their utterances",
+    "mae": "mean absolute error",
+    "corr": "Pearson's correlation",
+    "acc7": "accuracy in seven classes: rounded within [-3, 3]",
+    "acc5": "accuracy in five classes: rounded within [-2, 2]",
+    "acc3": "accuracy in three classes: rounded within [-1, 1]",
+    "acc2_has0": "accuracy of negative against the rest (0 is not negative), all utterances",
+    "acc2_non0": "accuracy of negative against positive, utterances that are not 0",
+    "f1_has0": "weighted F1 of the decisions of acc2_has0",
+    "f1_non0": "weighted F1 of the decisions of acc2_non0",
+}
+
+
+def functions(kind: str, classes: Sequence[str] = ()) -> dict[str, Metric]:
+    """The metrics of a kind of target, in the order of tables.
+
+    Args:
+        kind: `single`, `binary_each`, `multilabel` or `regression`.
+        classes: labels in the order of their numbers; empty for regression.
+
+    Returns:
+        Functions of (truth, scores), as the module's table has them, by name. They raise `MMFairseqError` for a score
+        that is not finite, a class number out of range and shapes that do not fit.
+
+    Raises:
+        MMFairseqError: the kind is unknown.
+    """
+    if kind not in _METRICS:
+        raise MMFairseqError(f"unknown target kind {kind!r}; known: {', '.join(_METRICS)}")
+    found = dict(_METRICS[kind])
+    if kind in ("binary_each", "multilabel"):
+        found |= {f"acc_{label}": partial(_class_decisions, "wa", k) for k, label in enumerate(classes)}
+        found |= {f"f1_{label}": partial(_class_decisions, "wf1", k) for k, label in enumerate(classes)}
+    prepare = {"multilabel": _sets, "regression": _numbers}.get(kind, _numbered)
+
+    def defined(metric: Metric) -> Metric:
+        def value(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+            truth, scores = prepare(truth, scores, len(classes))
+            return float(metric(truth, scores)) if len(truth) else NAN
+
+        return value
+
+    return {name: defined(metric) for name, metric in found.items()}
+
+
+def names(kind: str, classes: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of `functions`."""
+    return tuple(functions(kind, classes))
+
+
+def compute(kind: str, classes: Sequence[str], truth: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
+    """The values of all `functions`."""
+    return {name: metric(truth, scores) for name, metric in functions(kind, classes).items()}
+
+
+def describe(name: str) -> str:
+    """What a metric means: the longest name in `DESCRIPTIONS` that starts it, and its class or target in brackets.
+
+    Args:
+        name: as in the log: "wa", "wa_emotion", "acc_happy", "f1_has0". Empty text for an unknown one.
+    """
+    if name in DESCRIPTIONS:
+        return DESCRIPTIONS[name]
+    known = max((each for each in DESCRIPTIONS if name.startswith(f"{each}_")), key=len, default="")
+    return f"{DESCRIPTIONS[known]} ({name[len(known) + 1 :]})" if known else ""
 
 
 def confusion(truth: npt.ArrayLike, prediction: npt.ArrayLike, n: int) -> Array:
@@ -30,14 +126,15 @@ def confusion(truth: npt.ArrayLike, prediction: npt.ArrayLike, n: int) -> Array:
         int64 counts, shape (K, K), rows are the truth.
 
     Raises:
-        ValueError: lengths differ, or a class number is not below `n`.
+        MMFairseqError: lengths differ, or a class number is not below `n`.
     """
     truth, prediction = np.asarray(truth, np.int64).ravel(), np.asarray(prediction, np.int64).ravel()
     if truth.size != prediction.size:
-        raise ValueError(f"{truth.size} true labels but {prediction.size} predictions")
+        raise MMFairseqError(f"{truth.size} true labels but {prediction.size} predictions")
     truth, prediction = truth[truth >= 0], prediction[truth >= 0]
-    if truth.size and (truth.max() >= n or prediction.max() >= n or prediction.min() < 0):
-        raise ValueError(f"class numbers must lie in 0..{n - 1}")
+    for numbers in (truth, prediction):
+        if ((numbers < 0) | (numbers >= n)).any():
+            raise MMFairseqError(f"class numbers must lie in 0..{n - 1}, found {numbers.min()}..{numbers.max()}")
     return np.bincount(truth * n + prediction, minlength=n * n).reshape(n, n)
 
 
@@ -50,159 +147,242 @@ def per_class(matrix: npt.ArrayLike) -> dict[str, Array]:
     Returns:
         "precision", "recall", "f1" (float64) and "support" (int64), each of shape (K,).
     """
-    matrix = np.asarray(matrix)
-    hits, support, predicted = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
-    return {
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, support + predicted),
-        "support": support.astype(np.int64),
-    }
+    matrix = np.asarray(matrix, np.float64)
+    truth, prediction = np.nonzero(matrix)
+    columns = np.zeros((4, len(matrix)))
+    if truth.size:  # scikit-learn refuses to score nothing
+        columns[:] = precision_recall_fscore_support(
+            truth, prediction, labels=range(len(matrix)), sample_weight=matrix[truth, prediction], zero_division=0
+        )
+    precision, recall, f1, support = columns
+    return {"precision": precision, "recall": recall, "f1": f1, "support": support.round().astype(np.int64)}
 
 
 def from_confusion(matrix: npt.ArrayLike) -> dict[str, float]:
-    """The headline metrics of a single-label target.
+    """The headline metrics of one prediction an item.
 
     Args:
         matrix: counts, shape (K, K), rows are the truth.
 
     Returns:
-        `wa` accuracy; `ua` mean recall over the classes that occur in the truth (balanced accuracy); `wf1` and `mf1`,
-        weighted and macro F1 over the classes that occur in truth or prediction. NaN where there is no item.
+        `wa` accuracy, which is mean recall weighted by support; `ua` mean recall over the classes that occur in the
+        truth (balanced accuracy); `wf1` weighted F1; `mf1` macro F1 over the classes that occur in truth or prediction.
+        NaN where there is no item.
     """
     matrix = np.asarray(matrix, np.float64)
-    total = matrix.sum()
-    if total == 0:
-        return dict.fromkeys(("wa", "ua", "wf1", "mf1"), float("nan"))
+    if not matrix.any():
+        return dict.fromkeys(("wa", "ua", "wf1", "mf1"), NAN)
     scores = per_class(matrix)
-    support = matrix.sum(1)
-    occurs = support + matrix.sum(0) > 0
+    recall, f1, support = scores["recall"], scores["f1"], scores["support"]
     return {
-        "wa": float(np.trace(matrix) / total),
-        "ua": float(scores["recall"][support > 0].mean()),
-        "wf1": float(scores["f1"] @ support / total),
-        "mf1": float(scores["f1"][occurs].mean()),
+        "wa": float(np.average(recall, weights=support)),
+        "ua": float(recall[support > 0].mean()),
+        "wf1": float(np.average(f1, weights=support)),
+        "mf1": float(f1[support + matrix.sum(0) > 0].mean()),
     }
 
 
-def binary_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Array:
-    """Counts of K yes/no decisions an item.
+def from_binary_counts(counts: npt.ArrayLike) -> dict[str, float]:
+    """The F1 of sets of classes.
 
     Args:
-        truth: booleans, shape (N, K).
-        prediction: booleans, shape (N, K).
+        counts: shape (K, 2, 2): class, truth (no, yes), prediction (no, yes).
 
     Returns:
-        int64 counts, shape (K, 2, 2): class, truth (no, yes), prediction (no, yes).
+        `mf1` and `wf1`, macro and weighted mean of the F1 of yes over the classes that occur in the truth; NaN where
+        none does.
     """
-    truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
-    if truth.shape != prediction.shape or truth.ndim != 2:
-        raise ValueError(f"decisions must have one shape (N, K), got {truth.shape} and {prediction.shape}")
-    cells = 2 * truth.astype(np.int64) + prediction
-    return np.stack([(cells == cell).sum(0) for cell in range(4)], axis=1).reshape(-1, 2, 2)
+    counts = np.asarray(counts, np.float64)
+    n = len(counts)
+    # Every decision but no/no is a cell of one confusion matrix, whose last class stands for "no".
+    matrix = np.zeros((n + 1, n + 1))
+    matrix[range(n), range(n)] = counts[:, 1, 1]
+    matrix[:n, n], matrix[n, :n] = counts[:, 1, 0], counts[:, 0, 1]
+    scores = per_class(matrix)
+    f1, support = scores["f1"][:n], scores["support"][:n]
+    if not support.any():
+        return {"mf1": NAN, "wf1": NAN}
+    return {"mf1": float(f1[support > 0].mean()), "wf1": float(np.average(f1, weights=support))}
 
 
-def binary_each(counts: npt.ArrayLike) -> dict[str, Array]:
-    """Per-class accuracy and weighted F1 of K yes/no decisions, as the original IEMOCAP system reports them.
+def reliability(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 15) -> dict[str, Array]:
+    """Confidence against the share that is right, in bins of equal width over [0, 1].
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017. A bin holds its upper edge; the first holds 0 too.
 
     Args:
-        counts: shape (K, 2, 2) as of `binary_counts`.
+        confidence: probabilities, shape (N,).
+        correct: booleans, shape (N,).
+        bins: their number.
 
     Returns:
-        "acc" and "f1" (weighted over yes and no), float64 of shape (K,).
+        "confidence" and "accuracy", means of the bin (float64, NaN where it is empty), and "count" (int64), each of
+        shape (bins,).
     """
-    scores = [from_confusion(matrix) for matrix in np.asarray(counts)]
-    return {"acc": np.array([each["wa"] for each in scores]), "f1": np.array([each["wf1"] for each in scores])}
-
-
-def regression_counts(truth: Any, prediction: Any) -> dict[str, Any]:
-    """Sums that determine every metric of `regression`; those of batches and ranks add up.
-
-    Args:
-        truth: y, shape (N,), float64 without NaN: a NumPy array or a torch tensor.
-        prediction: y hat, the same kind and shape.
-
-    Returns:
-        Scalars of the kind that was given (float64): moments, sums of errors, and cells `TABLE_ij` of the two-way
-        decisions (truth i, prediction j).
-    """
-    one = truth * 0 + 1
-    counts = {
-        "n": one.sum(),
-        "error": abs(truth - prediction).sum(),
-        "y": truth.sum(),
-        "p": prediction.sum(),
-        "yy": (truth * truth).sum(),
-        "pp": (prediction * prediction).sum(),
-        "yp": (truth * prediction).sum(),
-    }
-    for name, bound in ROUNDED.items():
-        equal = truth.clip(-bound, bound).round() == prediction.clip(-bound, bound).round()
-        counts[name] = (one * equal).sum()
-    decisions = {"has0": (truth >= 0, prediction >= 0, one), "non0": (truth > 0, prediction > 0, one * (truth != 0))}
-    for table, (is_true, is_predicted, weight) in decisions.items():
-        for i, j in CELLS:
-            counts[f"{table}_{i}{j}"] = (weight * (is_true == bool(i)) * (is_predicted == bool(j))).sum()
-    return counts
-
-
-def from_regression_counts(counts: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of `regression` from summed `regression_counts`."""
-    n = float(counts["n"])
-    tables = {name: np.array([float(counts[f"{name}_{i}{j}"]) for i, j in CELLS]) for name in ("has0", "non0")}
-    binary = {name: from_confusion(cells.reshape(2, 2)) for name, cells in tables.items()}
+    confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
+    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    count = np.bincount(place, minlength=bins)
+    divisor = np.where(count, count, NAN)
     return {
-        "mae": _share(counts["error"], n),
-        "corr": _pearson(n, *(float(counts[name]) for name in ("y", "p", "yy", "pp", "yp"))),
-        **{name: _share(counts[name], n) for name in ROUNDED},
-        "acc2_has0": binary["has0"]["wa"],
-        "acc2_non0": binary["non0"]["wa"],
-        "f1_has0": binary["has0"]["wf1"],
-        "f1_non0": binary["non0"]["wf1"],
+        "confidence": np.bincount(place, confidence, bins) / divisor,
+        "accuracy": np.bincount(place, correct, bins) / divisor,
+        "count": count,
     }
-
-
-def regression(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> dict[str, float]:
-    """Metrics of a sentiment in [-3, 3], each with the zeros named.
-
-    Args:
-        truth: y, shape (N,); NaN is a missing label and is left out.
-        prediction: y hat, shape (N,).
-
-    Returns:
-        `mae`; `corr` (Pearson; NaN where one side is constant); `acc7`, `acc5`, `acc3`: equality after clipping to
-        3, 2, 1 and rounding half to even; `acc2_has0`, `f1_has0`: >= 0 over all items; `acc2_non0`, `f1_non0`: > 0
-        over the items with y != 0. The F1 are weighted.
-    """
-    truth, prediction = np.asarray(truth, np.float64).ravel(), np.asarray(prediction, np.float64).ravel()
-    if truth.size != prediction.size:
-        raise ValueError(f"{truth.size} true values but {prediction.size} predictions")
-    known = ~np.isnan(truth)
-    return from_regression_counts(regression_counts(truth[known], prediction[known]))
 
 
 def exact_match(correct: Sequence[npt.ArrayLike]) -> float:
-    """Share of items that are right in every target.
+    """Share of items that are right in every target; NaN without items.
 
     Args:
         correct: for each target, booleans of shape (N,).
     """
     right = np.all(np.asarray(correct, bool), axis=0)
-    return _share(right.sum(), right.size)
+    return float(right.mean()) if right.size else NAN
 
 
-def _ratio(top: Array, bottom: Array) -> Array:
-    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
+def _finite(scores: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != shape and (scores.size or np.prod(shape)):
+        raise MMFairseqError(f"scores must have the shape {shape} of the labels, have {scores.shape}")
+    scores = scores.reshape(shape)
+    if not np.isfinite(scores).all():
+        row = int(np.argwhere(~np.isfinite(scores))[0, 0])
+        raise MMFairseqError(f"the prediction of item {row} is {scores[row].tolist()}; it must be finite")
+    return scores
 
 
-def _share(part: Any, n: float) -> float:
-    return float(part) / n if n else float("nan")
+def _numbered(truth: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> tuple[Array, Array]:
+    """Labelled items of class numbers: truth (N,), scores (N, K)."""
+    truth = np.asarray(truth, np.int64)
+    scores = _finite(scores, (truth.size, n))
+    if truth.size and truth.max() >= n:
+        raise MMFairseqError(f"class numbers must lie in 0..{n - 1}, found {truth.max()}")
+    return truth[truth >= 0], scores[truth >= 0]
 
 
-def _pearson(n: float, y: float, p: float, yy: float, pp: float, yp: float) -> float:
-    variances = n * yy - y * y, n * pp - p * p
-    # What rounding leaves of a variance that is 0 is below 1e-12 of the terms that cancel.
-    if n < 2 or variances[0] <= 1e-12 * n * yy or variances[1] <= 1e-12 * n * pp:
-        return float("nan")
-    return float((n * yp - y * p) / np.sqrt(variances[0] * variances[1]))
+def _sets(truth: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> tuple[Array, Array]:
+    """Labelled items of sets of classes: truth (N, K) of 0 and 1, scores (N, K)."""
+    truth = np.asarray(truth, np.float64).reshape(-1, n)
+    scores = _finite(scores, truth.shape)
+    known = ~np.isnan(truth).any(1)
+    return truth[known].astype(np.int64), scores[known]
+
+
+def _numbers(truth: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> tuple[Array, Array]:
+    """Labelled items of numbers: truth (N,), scores (N,)."""
+    truth = np.asarray(truth, np.float64)
+    scores = _finite(scores, truth.shape)
+    return truth[~np.isnan(truth)], scores[~np.isnan(truth)]
+
+
+def _headline(name: str, truth: Array, scores: Array) -> float:
+    return from_confusion(confusion(truth, scores.argmax(1), scores.shape[1]))[name]
+
+
+def _class_decisions(name: str, k: int, truth: Array, scores: Array) -> float:
+    """`wa` or `wf1` of the yes/no decisions of class k."""
+    return from_confusion(confusion(_one_hot(truth, scores)[:, k], scores[:, k] > 0.5, 2))[name]
+
+
+def _set_f1(name: str, truth: Array, scores: Array) -> float:
+    yes = scores > 0.5
+    return from_binary_counts([confusion(truth[:, k], yes[:, k], 2) for k in range(yes.shape[1])])[name]
+
+
+def _map(truth: Array, scores: Array) -> float:
+    truth = _one_hot(truth, scores)
+    occurs = truth.any(0)
+    return float(average_precision_score(truth[:, occurs], scores[:, occurs])) if occurs.any() else NAN
+
+
+def _auc(truth: Array, scores: Array) -> float:
+    truth = _one_hot(truth, scores)
+    both = truth.any(0) & ~truth.all(0)
+    return float(roc_auc_score(truth[:, both], scores[:, both])) if both.any() else NAN
+
+
+def _one_hot(truth: Array, scores: Array) -> Array:
+    """Class numbers as 0 and 1 for each class. Shape (N, K)."""
+    return truth if truth.ndim == 2 else (truth[:, None] == np.arange(scores.shape[1])).astype(np.int64)
+
+
+def _ece(confidence: Array, correct: Array) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy, bins weighted by their items."""
+    bins = reliability(confidence, correct)
+    return float(np.nansum(bins["count"] * abs(bins["confidence"] - bins["accuracy"])) / len(confidence))
+
+
+def _ece_of_top(truth: Array, scores: Array) -> float:
+    return _ece(scores.max(1), scores.argmax(1) == truth)
+
+
+def _ece_of_decisions(truth: Array, scores: Array) -> float:
+    return _ece(scores.ravel(), _one_hot(truth, scores).ravel())
+
+
+def _pearson(truth: Array, prediction: Array) -> float:
+    # A side that is constant but for rounding has no correlation; SciPy would warn, or give noise.
+    if any(np.ptp(side) <= 1e-12 * abs(side).max() for side in (truth, prediction)):
+        return NAN
+    return float(pearsonr(truth, prediction).statistic)
+
+
+def _rounded(bound: int, truth: Array, prediction: Array) -> float:
+    """Accuracy after clipping to [-bound, bound] and rounding half to even."""
+    truth, prediction = (side.clip(-bound, bound).round().astype(np.int64) for side in (truth, prediction))
+    return float(accuracy_score(truth, prediction))
+
+
+def _signs(name: str, zeros: bool, truth: Array, prediction: Array) -> float:
+    """`wa` or `wf1` of >= 0 over all items or, without `zeros`, of > 0 over the items whose truth is not 0."""
+    if zeros:
+        return from_confusion(confusion(truth >= 0, prediction >= 0, 2))[name]
+    kept = truth != 0
+    return from_confusion(confusion(truth[kept] > 0, prediction[kept] > 0, 2))[name]
+
+
+_ONE_CLASS: dict[str, Metric] = {
+    **{name: partial(_headline, name) for name in ("wa", "ua", "wf1", "mf1")},
+    "map": _map,
+    "auc": _auc,
+}
+_METRICS: dict[str, dict[str, Metric]] = {
+    "single": {**_ONE_CLASS, "ece": _ece_of_top},
+    "binary_each": {**_ONE_CLASS, "ece": _ece_of_decisions},
+    "multilabel": {
+        "map": _map,
+        "auc": _auc,
+        "wf1": partial(_set_f1, "wf1"),
+        "mf1": partial(_set_f1, "mf1"),
+        "subset_acc": lambda truth, scores: accuracy_score(truth, scores > 0.5),
+        "ece": _ece_of_decisions,
+    },
+    "regression": {
+        "mae": mean_absolute_error,
+        "corr": _pearson,
+        "acc7": partial(_rounded, 3),
+        "acc5": partial(_rounded, 2),
+        "acc3": partial(_rounded, 1),
+        "acc2_has0": partial(_signs, "wa", True),
+        "acc2_non0": partial(_signs, "wa", False),
+        "f1_has0": partial(_signs, "wf1", True),
+        "f1_non0": partial(_signs, "wf1", False),
+    },
+}
+
+
+def regression(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> dict[str, float]:
+    """`compute` for regression."""
+    return compute("regression", (), truth, prediction)
+
+
+def binary_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Array:
+    """Counts (K, 2, 2) of booleans (N, K)."""
+    truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
+    return np.stack([confusion(truth[:, k], prediction[:, k], 2) for k in range(truth.shape[1])])
+
+
+def binary_each(counts: npt.ArrayLike) -> dict[str, Array]:
+    """Per-class accuracy and weighted F1 of `binary_counts`."""
+    scores = [from_confusion(matrix) for matrix in np.asarray(counts)]
+    return {"acc": np.array([each["wa"] for each in scores]), "f1": np.array([each["wf1"] for each in scores])}

@@ -1,128 +1,250 @@
-"""Metrics against scikit-learn, SciPy and hand-counted cases."""
+"""Metrics by hand: small cases whose values can be counted on paper, the undefined, and bad input."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
-import torch
-from scipy.stats import pearsonr
-from sklearn import metrics as sk
 
 from mm_fairseq import metrics
+from mm_fairseq.errors import MMFairseqError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+ABC = ("a", "b", "c")
+KINDS = {"single": ABC, "binary_each": ABC, "multilabel": ABC, "regression": ()}
+NAN = math.nan
 
 
-def sklearn_headline(truth, prediction):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # balanced accuracy warns about classes that only the prediction has
-        return {
-            "wa": sk.accuracy_score(truth, prediction),
-            "ua": sk.balanced_accuracy_score(truth, prediction),
-            "wf1": sk.f1_score(truth, prediction, average="weighted", zero_division=0),
-            "mf1": sk.f1_score(truth, prediction, average="macro", zero_division=0),
-        }
+def one_hot(numbers, n=3):
+    return np.eye(n)[numbers]
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_headline_equals_sklearn(seed):
-    rng = np.random.default_rng(seed)
-    n, k = int(rng.choice([1, 2, 3, 10, 200])), int(rng.integers(2, 9))
-    # Each side sees its own subset of the classes, so that some are absent from one side or from both.
-    truth = rng.choice(rng.choice(k, rng.integers(1, k + 1), replace=False), n)
-    prediction = np.where(rng.random(n) < 0.4, truth, rng.choice(rng.choice(k, rng.integers(1, k + 1)), n))
-    matrix = metrics.confusion(truth, prediction, k)
-    assert np.array_equal(matrix, sk.confusion_matrix(truth, prediction, labels=range(k)))
-    assert metrics.from_confusion(matrix) == pytest.approx(sklearn_headline(truth, prediction), abs=1e-12)
-    expected = sk.precision_recall_fscore_support(truth, prediction, labels=range(k), zero_division=0)
-    for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        assert metrics.per_class(matrix)[name] == pytest.approx(column, abs=1e-12)
+def test_names_are_those_of_the_log():
+    assert metrics.names("single", ABC) == ("wa", "ua", "wf1", "mf1", "map", "auc", "ece")
+    each = ("acc_a", "acc_b", "acc_c", "f1_a", "f1_b", "f1_c")
+    assert metrics.names("binary_each", ABC) == ("wa", "ua", "wf1", "mf1", "map", "auc", "ece", *each)
+    assert metrics.names("multilabel", ABC) == ("map", "auc", "wf1", "mf1", "subset_acc", "ece", *each)
+    regression = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
+    assert metrics.names("regression") == regression
 
 
-def test_counts_add_up_over_batches():
-    rng = np.random.default_rng(0)
-    truth, prediction = rng.integers(0, 4, (2, 37))
-    batches = [metrics.confusion(truth[i : i + 5], prediction[i : i + 5], 4) for i in range(0, 37, 5)]
-    assert np.array_equal(sum(batches), metrics.confusion(truth, prediction, 4))
+def test_headline_by_hand():
+    # Class 0: precision 1, recall 1/2; class 1: precision 1/3, recall 1; class 2 is never predicted.
+    seen = metrics.compute("single", ABC, [0, 0, 1, 2], one_hot([0, 1, 1, 1]))
+    assert seen["wa"] == 0.5
+    assert seen["ua"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert seen["wf1"] == pytest.approx((2 * 2 / 3 + 1 / 2 + 0) / 4)
+    assert seen["mf1"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
 
 
-def test_nothing_is_nan():
-    assert all(math.isnan(value) for value in metrics.from_confusion(np.zeros((3, 3), int)).values())
-    assert all(math.isnan(value) for value in metrics.regression([], []).values())
-    assert metrics.confusion([], [], 2).tolist() == [[0, 0], [0, 0]]
+def test_class_absent_from_truth_counts_where_it_is_predicted():
+    without = metrics.compute("single", ABC, [0, 0, 1, 1], one_hot([0, 1, 1, 1]))
+    assert (without["wa"], without["ua"]) == (0.75, 0.75)
+    assert without["mf1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    wrongly = metrics.compute("single", ABC, [0, 0, 1, 1], one_hot([0, 2, 1, 1]))
+    assert (wrongly["wa"], wrongly["ua"]) == (0.75, 0.75)
+    assert wrongly["mf1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert wrongly["wf1"] == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_missing_labels_are_left_out():
-    assert metrics.confusion([0, -100, 1], [0, 1, 0], 2).tolist() == [[1, 0], [1, 0]]
-    assert metrics.regression([1.0, math.nan], [1.0, 3.0])["mae"] == 0
+def test_one_class_only():
+    seen = metrics.compute("single", ABC, [1, 1], [[0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])
+    assert (seen["wa"], seen["ua"], seen["map"]) == (0.5, 0.5, 1.0)
+    assert seen["mf1"] == pytest.approx((2 / 3 + 0) / 2)
+    assert math.isnan(seen["auc"])
 
 
-@pytest.mark.parametrize(("truth", "prediction"), [([2], [0]), ([0], [2]), ([0], [-1]), ([0, 1], [0])])
-def test_confusion_rejects_what_it_cannot_count(truth, prediction):
-    with pytest.raises(ValueError, match=r"class numbers|true labels"):
-        metrics.confusion(truth, prediction, 2)
+def test_single_utterance():
+    seen = metrics.compute("single", ABC, [1], [[0.1, 0.8, 0.1]])
+    assert seen.pop("ece") == pytest.approx(0.2)
+    assert math.isnan(seen.pop("auc"))
+    assert set(seen.values()) == {1.0}
+    seen = metrics.compute("regression", (), [1.0], [-1.0])
+    assert math.isnan(seen.pop("corr"))
+    assert seen.pop("mae") == 2
+    assert set(seen.values()) == {0.0}
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_regression_equals_sklearn(seed):
-    rng = np.random.default_rng(seed)
-    truth = np.round(rng.uniform(-3.4, 3.4, 60) * 3) / 3
-    prediction = truth + rng.normal(0, 1.2, 60)
-    seen = metrics.regression(truth, prediction)
-    non0 = truth != 0
-    expected = {
-        "mae": sk.mean_absolute_error(truth, prediction),
-        "corr": pearsonr(truth, prediction).statistic,
-        "acc2_has0": sk.accuracy_score(truth >= 0, prediction >= 0),
-        "acc2_non0": sk.accuracy_score(truth[non0] > 0, prediction[non0] > 0),
-        "f1_has0": sk.f1_score(truth >= 0, prediction >= 0, average="weighted"),
-        "f1_non0": sk.f1_score(truth[non0] > 0, prediction[non0] > 0, average="weighted"),
-    }
-    for classes, bound in ((7, 3), (5, 2), (3, 1)):
-        expected[f"acc{classes}"] = np.mean(
-            [round(min(max(y, -bound), bound)) == round(min(max(p, -bound), bound)) for y, p in zip(truth, prediction)]
-        )
-    assert seen == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_labelled_is_nan(kind):
+    classes = KINDS[kind]
+    missing = {"multilabel": [[NAN] * 3], "regression": [NAN]}.get(kind, [-100])
+    scores = [[0.1, 0.8, 0.1]] if classes else [0.5]
+    for values in (metrics.compute(kind, classes, [], []), metrics.compute(kind, classes, missing, scores)):
+        assert all(math.isnan(value) for value in values.values()), values
 
 
-def test_regression_counts_add_up_and_take_torch_tensors():
-    truth, prediction = torch.randn(2, 31, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2
-    truth[::4] = 0
-    parts = [metrics.regression_counts(truth[i : i + 7], prediction[i : i + 7]) for i in range(0, 31, 7)]
-    assert all(value.dtype == torch.float64 for value in parts[0].values())
-    total = {name: sum(part[name] for part in parts).numpy() for name in parts[0]}
-    expected = metrics.regression(truth.numpy(), prediction.numpy())
-    assert metrics.from_regression_counts(total) == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_labels_change_nothing(kind):
+    classes = KINDS[kind]
+    truth = {"multilabel": [[1, 0, 0], [NAN] * 3, [0, 1, 1]], "regression": [1.0, NAN, -2.0]}.get(kind, [0, -1, 1])
+    scores = [[0.9, 0.2, 0.3], [0.5, 0.7, 0.1], [0.6, 0.3, 0.8]] if classes else [0.5, 3.0, 1.0]
+    whole, without = (
+        metrics.compute(kind, classes, truth, scores),
+        metrics.compute(kind, classes, truth[::2], scores[::2]),
+    )
+    assert whole == pytest.approx(without, nan_ok=True, abs=0)
+    assert not math.isnan(whole[next(iter(whole))])
+
+
+def test_values_are_python_floats():
+    truth, scores = np.array([0, 1], np.int32), np.array([[0.9, 0.1], [0.4, 0.6]], np.float32)
+    assert {type(value) for value in metrics.compute("single", ("a", "b"), truth, scores).values()} == {float}
+
+
+def test_equal_scores_predict_the_first_class():
+    assert metrics.compute("single", ABC, [0, 1], [[0.4, 0.4, 0.2]] * 2)["wa"] == 0.5
+    assert metrics.from_confusion(metrics.confusion([0, 1], [0, 0], 3))["wa"] == 0.5
+
+
+def test_ranking_by_hand():
+    # Class a: order yes, no, yes: precision 1 and 2/3 at the two hits. Class b: order yes (0.3), no (0.2), no (0.1).
+    truth = [0, 1, 0]
+    scores = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]
+    seen = metrics.compute("single", ("a", "b"), truth, scores)
+    assert seen["map"] == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    assert seen["auc"] == pytest.approx(0.5)
+    # Where all scores are equal, precision is the class's share and the ranking is chance.
+    seen = metrics.compute("single", ("a", "b"), truth, [[0.5, 0.5]] * 3)
+    assert seen["map"] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert seen["auc"] == pytest.approx(0.5)
+
+
+def test_calibration_by_hand():
+    # Two bins: confidence 0.9 with half right, confidence 0.6 with all right. Each is 0.4 away and holds half.
+    scores = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]]
+    assert metrics.compute("single", ("a", "b"), [0, 1, 0, 1], scores)["ece"] == pytest.approx(0.4)
+    # As decisions: p(yes) 0.9 once right of two, 0.1 the same, 0.6 right twice, 0.4 wrong twice.
+    assert metrics.compute("binary_each", ("a", "b"), [0, 1, 0, 1], scores)["ece"] == pytest.approx(0.4)
+    assert metrics.compute("multilabel", ("a",), [[1], [0]], [[0.75], [0.25]])["ece"] == pytest.approx(0.25)
+
+
+def test_reliability_bins_hold_their_upper_edge():
+    bins = metrics.reliability([0.0, 0.25, 0.5, 0.5, 0.875, 1.0], [False, True, True, False, True, True], bins=4)
+    assert bins["count"].tolist() == [2, 2, 0, 2]
+    assert bins["confidence"] == pytest.approx([0.125, 0.5, NAN, 0.9375], nan_ok=True)
+    assert bins["accuracy"] == pytest.approx([0.5, 0.5, NAN, 1.0], nan_ok=True)
+    assert metrics.reliability([], [])["count"].tolist() == [0] * 15
+
+
+def test_binary_each_by_hand():
+    # Each class is decided by itself: item 0 is said to be a and b, item 2 nothing at all.
+    seen = metrics.compute("binary_each", ABC, [0, 1, 2], [[0.9, 0.8, 0.0], [0.1, 0.7, 0.2], [0.3, 0.4, 0.5]])
+    assert (seen["wa"], seen["acc_a"]) == (1, 1)
+    assert (seen["acc_b"], seen["acc_c"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert seen["f1_a"] == 1
+    # b: yes has precision 1/2 and recall 1, no has precision 1 and recall 1/2.
+    assert seen["f1_b"] == pytest.approx(2 / 3)
+    # c: yes is never said, no has precision 2/3 and recall 1.
+    assert seen["f1_c"] == pytest.approx(2 / 3 * 4 / 5)
+
+
+def test_multilabel_by_hand():
+    truth = [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
+    scores = [[0.9, 0.6, 0.1], [0.2, 0.3, 0.4], [0.1, 0.8, 0.5]]
+    seen = metrics.compute("multilabel", ABC, truth, scores)
+    # a: one of two found, precision 1; b: found, with one false alarm; c: never there, never said (0.5 is no).
+    assert seen["mf1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert seen["wf1"] == pytest.approx((2 * 2 / 3 + 2 / 3) / 3)
+    assert seen["subset_acc"] == pytest.approx(1 / 3)
+    assert (seen["acc_a"], seen["acc_b"], seen["acc_c"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3), 1)
+    assert seen["map"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_empty_label_set_is_a_label():
+    seen = metrics.compute("multilabel", ABC, [[0, 0, 0], [0, 0, 0]], [[0.1, 0.2, 0.3], [0.1, 0.9, 0.3]])
+    assert (seen["subset_acc"], seen["acc_a"], seen["acc_b"]) == (0.5, 1, 0.5)
+    assert all(math.isnan(seen[name]) for name in ("map", "auc", "wf1", "mf1"))
 
 
 def test_regression_rounds_half_to_even_and_clips():
     # 0.5 -> 0, 1.5 -> 2, 2.5 -> 2, and everything beyond 3 is 3.
-    assert metrics.regression([0.0, 2.0, 2.0, 3.0], [0.5, 1.5, 2.5, 9.0])["acc7"] == 1
-    assert metrics.regression([-2.0, 2.0], [-3.0, 2.6])["acc5"] == 1
-    assert metrics.regression([-2.0, 2.0], [-3.0, 2.6])["acc7"] == 0
+    assert metrics.compute("regression", (), [0.0, 2.0, 2.0, 3.0], [0.5, 1.5, 2.5, 9.0])["acc7"] == 1
+    assert metrics.compute("regression", (), [0.0, -2.0], [-0.5, -2.5])["acc7"] == 1
+    seen = metrics.compute("regression", (), [-2.0, 2.0, 1.0], [-3.0, 2.6, 2.0])
+    assert (seen["acc7"], seen["acc5"], seen["acc3"]) == (0, pytest.approx(2 / 3), 1)
 
 
-def test_constant_positive_prediction_has_two_binary_accuracies():
-    seen = metrics.regression([1.0, 0.0, 0.0, -1.0], [0.5] * 4)
-    assert (seen["acc2_has0"], seen["acc2_non0"]) == (0.75, 0.5)
+def test_constant_positive_prediction_on_the_proportions_of_mosei():
+    # 29 % negative, 21.8 % zero, 49.2 % positive: the same prediction scores 71.0 with the zeros and 62.9 without.
+    truth = np.repeat([-1.0, 0.0, 1.0], [290, 218, 492])
+    seen = metrics.compute("regression", (), truth, np.full(1000, 0.2))
+    assert (round(seen["acc2_has0"], 3), round(seen["acc2_non0"], 3)) == (0.71, 0.629)
+    assert seen["f1_has0"] == pytest.approx(0.71 * 2 * 0.71 / 1.71)
+    share = 492 / 782
+    assert seen["f1_non0"] == pytest.approx(share * 2 * share / (1 + share))
     assert math.isnan(seen["corr"])
+    assert seen["acc7"] == pytest.approx(0.218)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_binary_each_equals_sklearn(seed):
-    rng = np.random.default_rng(seed)
-    truth, prediction = rng.random((2, 40, 4)) < [[[0.5]], [[0.4]]]
-    counts = metrics.binary_counts(truth, prediction)
-    seen = metrics.binary_each(counts)
-    for k in range(4):
-        assert np.array_equal(counts[k], sk.confusion_matrix(truth[:, k], prediction[:, k], labels=[False, True]))
-        assert seen["acc"][k] == pytest.approx(sk.accuracy_score(truth[:, k], prediction[:, k]))
-        assert seen["f1"][k] == pytest.approx(sk.f1_score(truth[:, k], prediction[:, k], average="weighted"))
+def test_zeros_in_regression():
+    # A predicted 0 is "not negative" where zeros count and "not positive" where they do not.
+    seen = metrics.compute("regression", (), [0.0, 1.0, -1.0], [-0.1, 0.0, 0.0])
+    assert seen["acc2_has0"] == pytest.approx(1 / 3)
+    assert seen["acc2_non0"] == 0.5
+    only_zeros = metrics.compute("regression", (), [0.0, 0.0], [0.1, -0.1])
+    assert only_zeros["acc2_has0"] == 0.5
+    assert math.isnan(only_zeros["acc2_non0"])
+    assert math.isnan(only_zeros["f1_non0"])
 
 
-def test_binary_counts_needs_one_shape():
-    with pytest.raises(ValueError, match="one shape"):
-        metrics.binary_counts([[True, False]], [[True]])
+@pytest.mark.parametrize("side", [[0.1 + 0.2, 0.3, 0.3], [0.0, 0.0, 0.0], [1e9, 1e9 + 1e-6, 1e9]])
+def test_no_correlation_with_a_constant(side):
+    assert math.isnan(metrics.compute("regression", (), [1.0, 2.0, 3.0], side)["corr"])
+    assert math.isnan(metrics.compute("regression", (), side, [1.0, 2.0, 3.0])["corr"])
+
+
+def test_missing_labels_are_not_counted():
+    assert metrics.confusion([0, -100, 1], [0, 1, 0], 2).tolist() == [[1, 0], [1, 0]]
+    assert metrics.confusion([], [], 2).tolist() == [[0, 0], [0, 0]]
+
+
+def test_counts_of_nothing():
+    assert all(math.isnan(value) for value in metrics.from_confusion(np.zeros((3, 3))).values())
+    assert all(math.isnan(value) for value in metrics.from_binary_counts(np.zeros((3, 2, 2))).values())
+    assert {name: column.tolist() for name, column in metrics.per_class(np.zeros((2, 2))).items()} == {
+        "precision": [0, 0],
+        "recall": [0, 0],
+        "f1": [0, 0],
+        "support": [0, 0],
+    }
 
 
 def test_exact_match_needs_every_target_right():
     assert metrics.exact_match([[True, True, False, False], [True, False, True, False]]) == 0.25
+    assert math.isnan(metrics.exact_match([[], []]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "scores", "message"),
+    [
+        ("single", [0, 1], [[1, 0, 0], [NAN, 1, 0]], r"item 1 is \[nan, 1.0, 0.0\]; it must be finite"),
+        ("regression", [0.0], [math.inf], "item 0 is inf"),
+        ("multilabel", [[0, 1, 0]], [[0.1, NAN, 0.2]], "item 0 is .*nan"),
+        ("single", [3], [[1, 0, 0]], r"must lie in 0\.\.2, found 3"),
+        ("single", [0, 1], [[1, 0, 0]], r"shape \(2, 3\) of the labels, have \(1, 3\)"),
+        ("binary_each", [0, 1], [0.5, 0.5], r"shape \(2, 3\)"),
+        ("regression", [0.0, 1.0], [0.5], r"shape \(2,\)"),
+        ("singel", [0], [[1, 0, 0]], "'singel'; known: single, binary_each, multilabel, regression"),
+    ],
+)
+def test_bad_input_is_named(kind, truth, scores, message):
+    with pytest.raises(MMFairseqError, match=message):
+        metrics.compute(kind, KINDS.get(kind, ABC), truth, scores)
+
+
+@pytest.mark.parametrize(("truth", "prediction"), [([2], [0]), ([0], [2]), ([0], [-1]), ([0, 1], [0])])
+def test_confusion_rejects_what_it_cannot_count(truth, prediction):
+    with pytest.raises(MMFairseqError, match=r"class numbers|true labels"):
+        metrics.confusion(truth, prediction, 2)
+
+
+def test_every_metric_is_described():
+    for kind, classes in KINDS.items():
+        for name in metrics.names(kind, classes):
+            assert metrics.describe(name)
+            assert metrics.describe(f"{name}_emotion").startswith(metrics.describe(name).rstrip(")"))
+    assert metrics.describe("acc_happy").endswith("decisions (happy)")
+    assert metrics.describe("acc2_has0_mood").endswith("all utterances (mood)")
+    assert metrics.describe("wps") == ""
+    assert set(metrics.DESCRIPTIONS) >= metrics.LOWER_IS_BETTER
