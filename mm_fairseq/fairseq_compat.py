@@ -182,6 +182,7 @@ class _FinalBar(progress_bar.BaseProgressBar):
     """Shows everything in one bar, and the figures of the whole split, not of its batches, in another."""
 
     def __init__(self, shown: Any, logged: Any) -> None:
+        super().__init__(shown.iterable)
         self.shown, self.logged = shown, logged
 
     def __iter__(self) -> Any:

@@ -4,10 +4,13 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tensorboardX.proto import event_pb2
 
 import mm_fairseq
 
@@ -71,3 +74,23 @@ def metrics(output, tag):
 def predictions(folder):
     """Rows of a `predictions.jsonl`."""
     return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def results(folder):
+    """What `results.json` says."""
+    return json.loads((folder / "results.json").read_text())
+
+
+def scalars(logdir):
+    """Every scalar below a TensorBoard folder: `{(folder, tag): {step: value}}`."""
+    out = {}
+    for file in Path(logdir).rglob("events.out.tfevents.*"):
+        data, place = file.read_bytes(), 0
+        while place < len(data):  # TFRecord: length (8 bytes), its checksum (4), an event, its checksum (4)
+            size = struct.unpack_from("<Q", data, place)[0]
+            event = event_pb2.Event.FromString(data[place + 12 : place + 12 + size])
+            place += 16 + size
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    out.setdefault((file.parent.name, value.tag), {})[event.step] = value.simple_value
+    return out

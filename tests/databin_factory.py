@@ -13,10 +13,29 @@ from mm_fairseq.targets import Target, write_targets
 
 CLASSES = ("neu", "sad", "ang", "hap")
 SYMBOLS = 12
+EVERY_KIND = (
+    Target("emotion", "single", CLASSES, votes="emotion_votes"),
+    Target("each", "binary_each", CLASSES, weight=0.5),
+    Target("events", "multilabel", ("speech", "music", "noise")),
+    Target("sentiment", "regression", weight=2.0),
+)
+COLUMNS = {  # of EVERY_KIND: the text for each class; every seventh utterance has no label, shifted by column
+    "emotion": CLASSES,
+    "each": CLASSES,
+    "events": ("speech", "speech|music", "music|noise", "|"),
+    "sentiment": ("-2", "-0.5", "0", "1.5"),
+}
+VOTES = ("neu=3", "sad=2|neu=1", "ang=2|sad=1", "")
 
 
 def write_data_bin(
-    folder: Path, per_class: int = 6, seed: int = 0, missing: dict[str, set[int]] | None = None, frame_size: int = 256
+    folder: Path,
+    per_class: int = 6,
+    seed: int = 0,
+    missing: dict[str, set[int]] | None = None,
+    frame_size: int = 256,
+    every_kind: bool = False,
+    folds: int = 1,
 ) -> Path:
     """Write `4 * per_class` utterances; every third is valid, every third test.
 
@@ -26,6 +45,8 @@ def write_data_bin(
         seed: of everything random.
         missing: modality to the rows that lack it.
         frame_size: of the pictures.
+        every_kind: not `emotion` alone but EVERY_KIND, with missing labels, votes and an attribute `style`.
+        folds: of the protocol; fold k has every third utterance from the k-th on in valid, from the next on in test.
     """
     rng = np.random.default_rng(seed)
     missing = missing or {}
@@ -44,21 +65,35 @@ def write_data_bin(
         text.append(tokens.astype(np.int32) if keep["text"] else np.empty(0, np.int32))
         video.append(pack_frames([encode_jpeg(picture) for picture in pictures]) if keep["video"] else pack_frames([]))
         frames.append(count if keep["video"] else 0)
+        labels = {"emotion": CLASSES[label]}
+        if every_kind:
+            labels = {
+                name: "" if (row + shift) % 7 == 0 else texts[label]
+                for shift, (name, texts) in enumerate(COLUMNS.items())
+            }
+            labels |= {"emotion_votes": VOTES[label], "style": ("scripted", "improvised")[row % 2]}
         rows.append(
-            Utterance(f"utt{row:03d}", speaker=f"s{row % 3}", session=f"{row % 2}", labels={"emotion": CLASSES[label]})
+            Utterance(
+                f"utt{row:03d}",
+                speaker=f"s{row % 3}",
+                session=f"{row % 2}",
+                text=f"Sentence {row % 8}!" if every_kind else "",
+                labels=labels,
+            )
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_shard(folder / "audio", 0, audio, "int16")
     write_shard(folder / "text", 0, text, "int32")
     write_shard(folder / "video", 0, video, "uint8", lengths=frames)
-    Manifest(Path("."), ["emotion"], rows).write(folder / "manifest.tsv")
-    write_targets(folder / "targets.json", [Target("emotion", "single", CLASSES)])
+    Manifest(Path("."), list(labels), rows).write(folder / "manifest.tsv")
+    write_targets(folder / "targets.json", EVERY_KIND if every_kind else [Target("emotion", "single", CLASSES)])
     (folder / "dict.txt").write_text("".join(f"w{i} 1\n" for i in range(SYMBOLS)))
     order = np.arange(len(rows))
-    splits = folder / "splits" / "official" / "1"
-    splits.mkdir(parents=True)
-    for name, part in {"train": order, "valid": order[1::3], "test": order[2::3]}.items():
-        np.save(splits / f"{name}.npy", part.astype(np.int64))
+    for fold in range(1, folds + 1):
+        splits = folder / "splits" / "official" / str(fold)
+        splits.mkdir(parents=True)
+        for name, part in {"train": order, "valid": order[fold % 3 :: 3], "test": order[(fold + 1) % 3 :: 3]}.items():
+            np.save(splits / f"{name}.npy", part.astype(np.int64))
     meta = {
         "format": 1,
         "complete": True,
@@ -66,7 +101,7 @@ def write_data_bin(
         "fps": 5.0,
         "frame_size": frame_size,
         "tokenizer": {},
-        "protocols": [{"name": "official", "folds": ["1"]}],
+        "protocols": [{"name": "official", "folds": [str(fold) for fold in range(1, folds + 1)]}],
         "streams": {"audio": {}, "text": {}, "video": {}},
         "rows": len(rows),
     }

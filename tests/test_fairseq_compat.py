@@ -222,3 +222,64 @@ def test_commands_of_fairseq_say_what_is_wrong_without_a_traceback(module, fault
         assert said == "error: a bad value\n"
     else:
         assert said.startswith("Traceback")
+
+
+# What fairseq-validate logs
+
+
+class Recorder:
+    """A logger in the place of TensorBoard's."""
+
+    def __init__(self, bar, folder):
+        self.bar, self.folder, self.printed = bar, folder, []
+        RECORDERS.append(self)
+
+    def log(self, stats, tag=None, step=None):
+        raise AssertionError("figures of a batch are not logged")
+
+    def print(self, stats, tag=None, step=None):
+        self.printed.append((stats, tag, step))
+
+
+RECORDERS: list[Recorder] = []
+
+
+@pytest.fixture
+def validate(monkeypatch):
+    """As `fairseq-validate` goes: load with the options that were given, then make a bar; returns the bar."""
+    RECORDERS.clear()
+    monkeypatch.setattr(progress_bar, "TensorboardProgressBarWrapper", Recorder)
+    task = Namespace(state=Namespace(state_dict={"updates": 70}))
+    load = fairseq_compat._remember_loggers(lambda *_: ([], None, task))
+    monkeypatch.setattr(fairseq_compat, "_asked", {})
+
+    def begin(build, **options):
+        load(["checkpoint.pt"], options)
+        return build([{}, {}], log_format="none", prefix="valid on 'test' subset")
+
+    return begin
+
+
+def test_the_final_test_is_logged_once(validate):
+    bar = validate(progress_bar.progress_bar, tensorboard_logdir="board")
+    assert len(list(bar)) == 2
+    bar.log({"loss": 1.0}, step=0)
+    bar.print({"wa": 0.5}, tag="test", step=1)
+    assert [(each.folder, each.printed) for each in RECORDERS] == [("board", [({"wa": 0.5}, "test", 70)])]
+
+
+def test_only_what_is_asked_for_is_logged(validate):
+    validate(progress_bar.progress_bar).print({"wa": 0.5}, tag="test")
+    assert RECORDERS == []
+
+
+def test_fairseq_itself_logs_nothing(validate):
+    validate(original(progress_bar).progress_bar, tensorboard_logdir="board").print({"wa": 0.5}, tag="test")
+    assert RECORDERS == []
+
+
+def test_training_bars_keep_their_own_loggers(validate):
+    validate(progress_bar.progress_bar, tensorboard_logdir="board")
+    RECORDERS.clear()
+    progress_bar.progress_bar([{}], log_format="none", tensorboard_logdir="other")
+    assert [each.folder for each in RECORDERS] == ["other"]
