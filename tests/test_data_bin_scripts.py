@@ -1,11 +1,18 @@
+import argparse
 import os
+import re
 import subprocess
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "data-bin-scripts" / "iemocap.sh"
+import pytest
+
+from mm_fairseq.corpora import CORPORA
+
+FOLDER = Path(__file__).parents[1] / "data-bin-scripts"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.sh") if path.stem != "common")
 
 
-def run(tmp_path, *words, status=0):
+def run(tmp_path, *words, status=0, script="iemocap"):
     """The calls of `mm-fairseq` that the script makes, one list of words each; each call ends with `status`."""
     log = tmp_path / "log"
     log.write_text("")
@@ -15,7 +22,11 @@ def run(tmp_path, *words, status=0):
     stub.chmod(0o755)
     path = f"{stub.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", str(SCRIPT), *words], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        ["bash", str(FOLDER / f"{script}.sh"), *words],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done, [line.split("|")[:-1] for line in log.read_text().splitlines()]
 
@@ -42,9 +53,34 @@ def test_it_stops_at_the_first_failure(tmp_path):
     assert [words[0] for words in calls] == ["prepare"]
 
 
-def test_usage(tmp_path):
-    done, calls = run(tmp_path, "raw")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_usage(tmp_path, script):
+    done, calls = run(tmp_path, "raw", script=script)
     assert done.returncode == 2
     assert calls == []
-    assert "iemocap.sh RAW OUT" in done.stderr
-    assert "set -euo" not in done.stderr
+    assert f"{script}.sh RAW OUT [options of `mm-fairseq prepare {script}`" in done.stderr
+    assert "started again" in done.stderr
+    assert "common.sh" not in done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_option_of_the_corpus_goes_to_prepare(tmp_path, script):
+    parser = argparse.ArgumentParser(add_help=False)
+    CORPORA.get(script).add_arguments(parser)
+    words, joined = [], []
+    for action in parser._actions:
+        value = [] if action.nargs == 0 else [str(action.default)]
+        words += [action.option_strings[0], *value]
+        joined.append("=".join([action.option_strings[0], *value]))
+    for given in (words, joined):
+        done, calls = run(tmp_path, "raw", str(tmp_path / "out"), *given, "--workers", "2", script=script)
+        assert done.returncode == 0, done.stderr
+        assert calls[0] == ["prepare", script, "raw", f"{tmp_path}/out/prepared", "--overwrite", *given]
+        assert calls[1][3:] == ["--resume", "--workers", "2"]
+
+
+def test_a_value_that_is_wanting(tmp_path):
+    done, calls = run(tmp_path, "raw", str(tmp_path / "out"), "--label", script="crema_d")
+    assert done.returncode != 0
+    assert calls == []
+    assert re.search(r"--label needs a value", done.stderr)

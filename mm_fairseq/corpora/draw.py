@@ -34,10 +34,19 @@ def draw(members: Iterable[tuple[str, str]], what: str, shares: Mapping[str, flo
     total = sum(map(len, groups.values()))
     chosen: dict[str, str] = {}
     counts = dict.fromkeys(shares, 0)
-    order = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
+    order = _shuffled(groups)
     for position, group in enumerate(order):
         empty = [split for split in shares if not counts[split]]
         wanting: Sequence[str] = empty if len(order) - position <= len(empty) else list(shares)
         chosen[group] = max(wanting, key=lambda split: shares[split] * total - counts[split])
         counts[chosen[group]] += len(groups[group])
     return {split: [name for group, name in members if chosen[group] == split] for split in shares}
+
+
+def deal(names: Iterable[str], parts: int) -> dict[str, int]:
+    """`names` in the order of their SHA-256, dealt to `parts` like cards: {name: part, from 0}, none larger by two."""
+    return {name: position % parts for position, name in enumerate(_shuffled(names))}
+
+
+def _shuffled(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())

@@ -135,8 +135,8 @@ class Iemocap(Corpus):
             prepared.notes.append(f"{len(aside.silent)} utterances have no transcript: {named(aside.silent)}")
         if aside.unknown:
             prepared.notes.append(
-                f"{len(aside.unknown)} evaluators named none or more than the known emotions "
-                f"({', '.join(name.capitalize() for name in NAMES)}), and that did not count: {named(aside.unknown)}"
+                f"{len(aside.unknown)} evaluators named nothing, or what is no emotion of the corpus "
+                f"({', '.join(name.capitalize() for name in NAMES)}), which did not count: {named(aside.unknown)}"
             )
         prepared.seen = {"all": len(rows)} | dict(Counter(row.labels["emotion"] for row in rows))
         prepared.seen |= dict(Counter(row.session for row in rows))

@@ -1,8 +1,10 @@
+import hashlib
 import random
+from collections import Counter
 
 import pytest
 
-from mm_fairseq.corpora.draw import SHARES, draw
+from mm_fairseq.corpora.draw import SHARES, deal, draw
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -38,3 +40,11 @@ def test_no_split_is_empty(sizes):
 def test_two_groups_are_too_few():
     with pytest.raises(MMFairseqError, match=r"2 speakers cannot be divided.*--columns split=COLUMN"):
         draw([("a", "1"), ("b", "2")], "speakers")
+
+
+def test_dealing_is_even_and_the_same_for_every_order():
+    names = [f"s{i}" for i in range(23)]
+    parts = deal(names, 5)
+    assert sorted(Counter(parts.values()).values()) == [4, 4, 5, 5, 5]
+    assert deal(reversed(names), 5) == parts
+    assert list(parts) == sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())

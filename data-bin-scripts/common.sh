@@ -1,0 +1,54 @@
+# For the scripts beside this one: `build CORPUS RAW OUT [option ...]` writes OUT/prepared and OUT/data-bin.
+#
+# Of the options, those in the arrays `flags` and `valued` (which take a value) go to `mm-fairseq prepare`, the others to
+# `mm-fairseq binarize`. Interrupted, it goes on where it was when it is started again.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# has NAME ITEM ...: whether NAME is one of the items.
+has() {
+    local name=$1 item
+    shift
+    for item in "$@"; do
+        [ "$item" != "$name" ] || return 0
+    done
+    return 1
+}
+
+build() {
+    local corpus=$1
+    shift
+    if [ "$#" -lt 2 ]; then
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+    fi
+    if ! command -v mm-fairseq >/dev/null && [ -x "$here/.venv/bin/mm-fairseq" ]; then
+        PATH="$here/.venv/bin:$PATH"
+    fi
+    command -v mm-fairseq >/dev/null || { echo "error: no mm-fairseq; run 'make .venv' in $here first" >&2; exit 1; }
+    local raw=$1 out=$2 prepare=() binarize=(--resume)
+    shift 2
+    while [ "$#" -gt 0 ]; do
+        if has "$1" "${flags[@]}"; then
+            prepare+=("$1")
+        elif has "${1%%=*}" "${valued[@]}"; then
+            prepare+=("$1")
+            if [[ $1 != *=* ]]; then
+                prepare+=("${2:?$1 needs a value}")
+                shift
+            fi
+        elif [[ $1 == --text-model=* ]]; then
+            binarize+=(--tokenizer "gpt2:${1#*=}")
+        elif [ "$1" = --text-model ]; then
+            binarize+=(--tokenizer "gpt2:${2:?--text-model needs a folder}")
+            shift
+        else
+            binarize+=("$1")
+        fi
+        shift
+    done
+    mkdir -p "$out"
+    mm-fairseq prepare "$corpus" "$raw" "$out/prepared" --overwrite ${prepare[@]+"${prepare[@]}"}
+    mm-fairseq binarize "$out/prepared" "$out/data-bin" "${binarize[@]}"
+}
