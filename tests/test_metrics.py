@@ -179,9 +179,9 @@ def test_constant_positive_prediction_on_the_proportions_of_mosei():
 
 def test_zeros_in_regression():
     # A predicted 0 is "not negative" where zeros count and "not positive" where they do not.
-    seen = metrics.compute("regression", (), [0.0, 1.0, -1.0], [-0.1, 0.0, 0.0])
-    assert seen["acc2_has0"] == pytest.approx(1 / 3)
-    assert seen["acc2_non0"] == 0.5
+    seen = metrics.compute("regression", (), [0.0, 1.0, 2.0, -1.0], [-0.1, 0.0, 0.0, 0.0])
+    assert seen["acc2_has0"] == 0.5
+    assert seen["acc2_non0"] == pytest.approx(1 / 3)
     only_zeros = metrics.compute("regression", (), [0.0, 0.0], [0.1, -0.1])
     assert only_zeros["acc2_has0"] == 0.5
     assert math.isnan(only_zeros["acc2_non0"])

@@ -87,7 +87,7 @@ def decisions(classes, yes, scores):
 def random_case(seed):
     """Classes, class numbers (N,), labelled (N,) and coarse scores (N, K): ties, absent classes, 1 to 60 items."""
     rng = np.random.default_rng(seed)
-    n, k = int(rng.integers(1, 61)), int(rng.integers(2, 15))
+    n, k = int(rng.integers(1, 61)), int(2 + 13 * rng.random() ** 3)  # K from 2 to 14, mostly few
     truth = rng.choice(rng.choice(k, rng.integers(1, k + 1), replace=False), n)
     labelled = rng.random(n) < rng.choice([0.5, 0.9, 1.0])
     labelled[0] = True
@@ -149,9 +149,10 @@ def test_multilabel(seed):
 def test_regression(seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 61))
-    # Thirds as annotators give them, with zeros, halves and values out of range; predictions hit zero and halves too.
+    # Thirds as annotators give them, with zeros, halves and values out of range; predictions hit them too.
     truth = np.round(rng.uniform(-3.4, 3.4, n) * rng.choice([1, 2, 3])) / rng.choice([1, 2, 3])
     prediction = np.where(rng.random(n) < 0.3, np.round(truth * 2) / 2, truth + rng.normal(0, 1.2, n))
+    prediction[rng.random(n) < 0.1] = 0
     labelled = rng.random(n) < rng.choice([0.5, 1.0])
     labelled[0] = True
     seen = metrics.compute("regression", (), np.where(labelled, truth, NAN), prediction)
