@@ -36,6 +36,8 @@ class Kind:
     """
 
     min_classes = 2
+    sets = False
+    """Whether a label names any number of classes."""
     counted: tuple[str, ...] = ()
     """Metrics that `from_counts` gives."""
 
@@ -43,11 +45,13 @@ class Kind:
         self.target = target
         self.classes = target.classes
         self.soft = soft and bool(target.votes)
-        if len(self.classes) < self.min_classes or len(set(self.classes)) != len(self.classes):
+        if len(self.classes) < self.min_classes or len(set(self.classes) - {""}) != len(self.classes):
             raise MMFairseqError(
-                f"target {target.name!r}: kind {target.kind!r} needs at least {self.min_classes} different classes, "
-                f"has {list(self.classes)}"
+                f"target {target.name!r}: kind {target.kind!r} needs at least {self.min_classes} different classes "
+                f"with names, has {list(self.classes)}"
             )
+        if (self.sets or target.votes) and (wrong := [label for label in self.classes if SEPARATOR in label]):
+            raise MMFairseqError(f"target {target.name!r}: class {wrong[0]!r} must not contain {SEPARATOR!r}")
 
     @property
     def outputs(self) -> int:
@@ -220,8 +224,8 @@ class _Decisions(Kind):
         return sigmoid_loss(self._yes(logits[kept]), self._shares(goal[kept]), options)
 
     def balance(self, positives: np.ndarray, items: int) -> np.ndarray:
-        """Weights of yes under which yes and no of a class have the same total weight."""
-        return _ratio(items - positives, positives)
+        """Weights of yes under which yes and no of a class have the same total weight; 1 where one does not occur."""
+        return np.where(positives < items, _ratio(items - positives, positives), 1.0)
 
     def log_prior(self, positives: np.ndarray, items: int) -> np.ndarray:
         """Log odds of yes; a side that does not occur counts as half an item."""
@@ -262,12 +266,8 @@ class Multilabel(_Decisions):
     """
 
     min_classes = 1
+    sets = True
     counted = ("wf1", "mf1")
-
-    def __init__(self, target: Any, soft: bool = False) -> None:
-        super().__init__(target, soft)
-        if wrong := [label for label in self.classes if SEPARATOR in label]:
-            raise MMFairseqError(f"target {target.name!r}: class {wrong[0]!r} must not contain {SEPARATOR!r}")
 
     def encode(self, text: str) -> np.ndarray:
         row = np.full(len(self.classes), 0.0 if text else math.nan)

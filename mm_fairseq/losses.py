@@ -65,4 +65,7 @@ def _adjusted(logits: Tensor, options: LossOptions) -> Tensor:
 
 def _focused(shares: Tensor, log_probability: Tensor, gamma: float) -> Tensor:
     terms = -shares * log_probability
-    return terms * (-torch.expm1(log_probability)).pow(gamma) if gamma else terms
+    if not gamma:
+        return terms
+    rest = -torch.expm1(log_probability)
+    return terms * rest.clamp(min=torch.finfo(rest.dtype).tiny).pow(gamma)  # below gamma 1, 0 has no gradient

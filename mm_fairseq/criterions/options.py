@@ -48,12 +48,12 @@ def check(config: EmotionPredictionCriterionConfig, kinds: Mapping[str, Kind]) -
             raise MMFairseqError(f"--{option.replace('_', '-')} {getattr(config, option)}: a number of 0 or more")
     if config.regression_loss not in REGRESSION:
         raise MMFairseqError(f"--regression-loss {config.regression_loss!r}; allowed: {', '.join(REGRESSION)}")
+    if config.regression_loss != "l1" and all(kind.classes for kind in kinds.values()):
+        raise MMFairseqError(f"--regression-loss is for targets that are numbers; {_list(kinds)} is of classes")
     for_classes = ("label_smoothing", "class_weights", "focal_gamma", "logit_adjustment")
     unused = [option for option in for_classes if getattr(config, option)]
     if unused and not any(kind.classes for kind in kinds.values()):
-        raise MMFairseqError(
-            f"--{unused[0].replace('_', '-')} is for targets of classes; {', '.join(kinds)} is a number"
-        )
+        raise MMFairseqError(f"--{unused[0].replace('_', '-')} is for targets of classes; {_list(kinds)} is a number")
 
 
 def parse_class_weights(text: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
@@ -83,6 +83,8 @@ def _weights(text: str, kind: Kind) -> list[float]:
     where = f"--class-weights {text!r}: target {kind.target.name!r}"
     if all("=" in part for part in parts):
         named = dict(part.rsplit("=", 1) for part in parts)
+        if len(named) < len(parts):
+            raise MMFairseqError(f"{where}: the weight of a class is given twice")
         if unknown := set(named) - set(kind.classes):
             raise MMFairseqError(f"{where} has no class {sorted(unknown)[0]!r}; it has {', '.join(kind.classes)}")
         parts = [named.get(label, "1") for label in kind.classes]
@@ -105,6 +107,8 @@ def parse_target_weights(text: str, kinds: Mapping[str, Kind]) -> dict[str, floa
         name, _, value = (piece.strip() for piece in part.partition("="))
         if name not in kinds:
             raise MMFairseqError(f"--target-weights {part!r}: no target {name!r}; there is {_list(kinds)}")
+        if name in out:
+            raise MMFairseqError(f"--target-weights: the weight of {name!r} is given twice")
         out[name] = _number(value, f"--target-weights {part!r}")
     return out
 

@@ -27,7 +27,7 @@ class Run:
         arch: of the model.
         checkpoint: file name of what is validated; "" in training.
         predictions_dir: where `fairseq-validate` puts predictions: --results-path, else the checkpoint's folder.
-        partial: --max-valid-steps cuts validation short.
+        partial: --max-valid-steps cuts the validation of a training short.
         select: --best-checkpoint-metric; "" where nothing is validated.
         maximize: --maximize-best-checkpoint-metric.
     """
@@ -74,7 +74,7 @@ def settings(task_cfg: DictConfig) -> Run:
         str((root.get("model") or {}).get("_name", "")),
         first.name if path else "",
         Path(root.common_eval.get("results_path") or first.parent) if path else None,
-        bool(root.dataset.max_valid_steps),
+        bool(root.dataset.max_valid_steps) and not path,  # fairseq-validate takes no heed of it
         "" if root.dataset.disable_validation else root.checkpoint.best_checkpoint_metric,
         root.checkpoint.maximize_best_checkpoint_metric,
     )

@@ -149,10 +149,13 @@ class EmotionPredictionTask(FairseqTask):
         there = self.state.modalities
         if not self.from_checkpoint:
             return there
-        named, flagged = (wished or set(there) for wished in self._wished_modalities())
-        if not named & flagged:
-            raise MMFairseqError(f"the checkpoint was trained on {', '.join(there)}: nothing is left to give to it")
-        return self._known_modalities(named & flagged, there, "the checkpoint")
+        named, flagged = (self._known_modalities(wish, there, "the checkpoint") for wish in self._wished_modalities())
+        if not set(named) & set(flagged):
+            raise MMFairseqError(
+                f"--modalities {self.cfg.modalities} contradicts the flags for {', '.join(flagged)}: "
+                "nothing is left to give to the model"
+            )
+        return sorted(set(named) & set(flagged))
 
     def _find_attributes(self) -> list[str]:
         taken = {
