@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.manifest import COLUMNS, Manifest, Medium, Utterance
+from mm_fairseq.manifest import COLUMNS, Manifest, Medium, Utterance, normalised
 
 ROWS = [
     Utterance(
@@ -147,3 +147,30 @@ def test_write_refuses_what_it_could_not_read_back(tmp_path, text):
     with pytest.raises(MMFairseqError, match="utterance 'b': a tab or a line break"):
         written(tmp_path, [replace(ROWS[1], text=text)])
     assert not list(tmp_path.iterdir())
+
+
+def test_further_columns_are_kept_as_text(tmp_path):
+    row = Utterance("a", labels={"events": "Speech|Music", "events_votes": "Speech=0.5", "style": "improvised"})
+    path = tmp_path / "manifest.tsv"
+    Manifest(Path("/data"), ["events", "style", "events_votes", "sex"], [row]).write(path)
+    manifest = Manifest.read(path)
+    assert manifest.extra == ["events", "style", "events_votes", "sex"]
+    assert manifest.utterances[0].labels == {**row.labels, "sex": ""}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("I'm fine, thanks!", "  i'm FINE   thanks ", True),
+        ("Straße", "STRASSE", True),
+        ("Zażółć, gęślą", "zażółć gęślą!", True),
+        ("你好。", "你好", True),
+        ("", " ... ", True),
+        ("No way", "Noway", False),
+        ("one two", "two one", False),
+        ("café", "cafe", False),
+    ],
+)
+def test_normalised_tells_equal_sentences(one, other, same):
+    assert (normalised(one) == normalised(other)) == same
+    assert normalised(normalised(one)) == normalised(one)

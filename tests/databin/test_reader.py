@@ -2,11 +2,12 @@
 
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 
-from mm_fairseq.databin import StreamReader, write_shard
+from mm_fairseq.databin import StreamReader, fingerprint, write_shard
 from mm_fairseq.databin.format import Index, shard_paths
 from mm_fairseq.errors import MMFairseqError
 
@@ -137,3 +138,60 @@ def test_sizes_past_2_gib_and_2_31_elements(tmp_path):
     reader = StreamReader(tmp_path)
     assert reader[1].tolist() == [5, 6, 7]
     assert reader.lengths.tolist() == [far, 3]
+
+
+# Fingerprint
+
+
+def without_last_row(folder):
+    path = folder / "manifest.tsv"
+    path.write_bytes(path.read_bytes().rsplit(b"\n", 2)[0] + b"\n")
+
+
+def other_label(folder):
+    path = folder / "manifest.tsv"
+    path.write_text(path.read_text().replace("happy", "sad"))
+
+
+def other_item(folder):
+    write_shard(folder / "text", 0, [np.array([1, 3], np.int32)], "int32")  # of equal length
+
+
+CHANGES = {
+    "row": without_last_row,
+    "label": other_label,
+    "item": other_item,
+    "shard more": lambda folder: write_shard(folder / "text", 1, [np.array([1, 2], np.int32)], "int32"),
+    "stream": lambda folder: (folder / "text").rename(folder / "video"),
+    "split": lambda folder: np.save(folder / "splits" / "official" / "1" / "test.npy", np.array([0])),
+    "split's name": lambda folder: (folder / "splits" / "official").rename(folder / "splits" / "by_actor"),
+    "split gone": lambda folder: (folder / "splits" / "official" / "1" / "train.npy").unlink(),
+}
+
+
+@pytest.fixture
+def small_data_bin(tmp_path):
+    folder = tmp_path / "data-bin"
+    write_shard(folder / "text", 0, [np.array([1, 2], np.int32)], "int32")
+    (folder / "manifest.tsv").write_text("# root=/data\nid\temotion\na\thappy\nb\tsad\n")
+    (folder / "splits" / "official" / "1").mkdir(parents=True)
+    for name, rows in {"train": [0], "test": [1]}.items():
+        np.save(folder / "splits" / "official" / "1" / f"{name}.npy", np.array(rows))
+    return folder
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_fingerprint_knows_every_change_of_content(small_data_bin, change):
+    before = fingerprint(small_data_bin)
+    assert len(before) == 64
+    assert fingerprint(small_data_bin) == before
+    change(small_data_bin)
+    assert fingerprint(small_data_bin) != before
+
+
+def test_fingerprint_is_the_same_anywhere(small_data_bin, tmp_path):
+    before = fingerprint(small_data_bin)
+    path = small_data_bin / "manifest.tsv"
+    path.write_text(path.read_text().replace("# root=/data", "# root=../elsewhere"))
+    (small_data_bin / "notes.txt").write_text("mine")
+    assert fingerprint(shutil.copytree(small_data_bin, tmp_path / "other" / "place")) == before

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +13,21 @@ from mm_fairseq.databin.reader import StreamReader
 from mm_fairseq.datasets import Limits, RawAudioTextVideoDataset
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest
-from mm_fairseq.targets import kind_of, read_targets
+from mm_fairseq.targets import MISSING, kind_of, read_targets
 
 LOGGER = "mm_fairseq.datasets.raw_audio_text_video"
 BOS, PAD, EOS = 0, 1, 2
 
 
-def dataset(folder, rows=None, modalities=("audio", "text", "video"), limits=None, shuffle=False):
+def dataset(
+    folder, rows=None, modalities=("audio", "text", "video"), limits=None, shuffle=False, soft=False, withheld=()
+):
     manifest = Manifest.read(folder / "manifest.tsv")
-    kinds = {target.name: kind_of(target) for target in read_targets(folder / "targets.json")}
+    kinds = {target.name: kind_of(target, soft) for target in read_targets(folder / "targets.json")}
     rows = np.arange(len(manifest.utterances)) if rows is None else np.asarray(rows, np.int64)
+    symbols = BOS, PAD, EOS
     return RawAudioTextVideoDataset(
-        folder, "valid", rows, manifest.utterances, modalities, kinds, limits or {}, (BOS, PAD, EOS), shuffle
+        folder, "valid", rows, manifest.utterances, modalities, kinds, limits or {}, symbols, shuffle, withheld
     )
 
 
@@ -122,6 +126,60 @@ def test_sizes_count_ten_milliseconds_tokens_and_frames(gaps):
         expected = max(1, -(-audio[row] // 160), text[row] + 2 * (text[row] > 0), video[row])
         assert data.size(row) == data.num_tokens(row) == expected
     assert data.num_tokens_vec(np.array([3, 0])).tolist() == [data.size(3), data.size(0)]
+
+
+def test_a_withheld_modality_is_a_missing_one(gaps):
+    whole, data = dataset(gaps), dataset(gaps, withheld=["audio", "video"])
+    batch = data.collater([data[index] for index in range(8)])
+    masks = batch["net_input"]["padding_masks"]
+    assert masks["audio"].all()
+    assert masks["video"].all()
+    assert torch.equal(~masks["text"].all(1), torch.from_numpy(whole.lengths["text"] > 0))
+    assert data.lengths["audio"].tolist() == data.lengths["video"].tolist() == [0] * 8
+    assert data.lengths["text"].tolist() == whole.lengths["text"].tolist()
+    assert [data.seconds(row) for row in range(8)] == [whole.seconds(row) for row in range(8)]
+
+
+def test_seconds(gaps):
+    data = dataset(gaps)
+    samples = StreamReader(gaps / "audio").lengths
+    assert data.seconds(0) == pytest.approx(samples[0] / 16000, abs=5e-4)
+    assert data.seconds(1) is None  # neither audio nor a span
+    data.utterances[1] = replace(data.utterances[1], start=1.5, end=4.0)
+    data.utterances[0] = replace(data.utterances[0], end=4.0)
+    assert (data.seconds(1), data.seconds(0)) == (2.5, 4.0)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_truths_and_goals_of_every_kind(tmp_path, soft):
+    """Rows 0, 7 lack emotion, 6 each, 5 events, 4 sentiment; the fourth class has no votes."""
+    data = dataset(write_data_bin(tmp_path / "data-bin", per_class=2, frame_size=8, every_kind=True), soft=soft)
+    assert data.truths["emotion"] == [MISSING, 1, 2, 3, 0, 1, 2, MISSING]
+    assert data.truths["each"] == [0, 1, 2, 3, 0, 1, MISSING, 3]
+    assert [kind.label(truth) for kind, truth in zip([data.kinds["events"]] * 8, data.truths["events"])] == [
+        *(["speech"], ["speech", "music"], ["music", "noise"], []),
+        *(["speech"], None, ["music", "noise"], []),
+    ]
+    assert np.array(data.truths["sentiment"]).tolist() == pytest.approx(
+        [-2, -0.5, 0, 1.5, np.nan, -0.5, 0, 1.5], nan_ok=True
+    )
+    batch = data.collater([data[index] for index in range(8)])["target"]
+    if soft:
+        shares = [[1, 0, 0, 0], [1 / 3, 2 / 3, 0, 0], [0, 1 / 3, 2 / 3, 0], [0, 0, 0, 1]]
+        expected = [*shares, *shares[:3], [np.nan] * 4]  # votes without a label count; without either it is missing
+        torch.testing.assert_close(batch["emotion"], torch.tensor(expected), equal_nan=True)
+    else:
+        assert batch["emotion"].tolist() == data.truths["emotion"]
+    assert batch["each"].tolist() == data.truths["each"]  # it has no votes
+    assert (batch["events"].shape, batch["sentiment"].shape) == ((8, 3), (8,))
+
+
+def test_bad_votes_name_the_utterance(tmp_path):
+    folder = write_data_bin(tmp_path / "data-bin", per_class=1, frame_size=8, every_kind=True)
+    path = folder / "manifest.tsv"
+    path.write_text(path.read_text().replace("sad=2|neu=1", "sad=2|fru=1"))
+    with pytest.raises(MMFairseqError, match=r"utterance 'utt001': label 'fru'.*neu, sad"):
+        dataset(folder, soft=True)
 
 
 def test_rows_choose_utterances(data_bin):
