@@ -19,6 +19,7 @@ from .losses import PLAIN, REGRESSION, LossOptions, sigmoid_loss, softmax_loss
 from .registry import Registry
 
 MISSING = -100
+LOGGED_CLASSES = 20  # beyond, only `results.json` and the report have figures of every class
 SEPARATOR = "|"  # between the labels of a set, and between votes
 
 KINDS: Registry[type["Kind"]] = Registry("target kind")
@@ -201,8 +202,8 @@ class Kind:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Names of `metrics`."""
-        return metrics.names(self.target.kind, self.classes)
+        """Names of `metrics` for the log: those of single classes only where there are not too many of them."""
+        return metrics.names(self.target.kind, self.classes if len(self.classes) <= LOGGED_CLASSES else ())
 
 
 @KINDS.register("single")
