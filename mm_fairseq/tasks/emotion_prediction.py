@@ -171,8 +171,10 @@ class EmotionPredictionTask(FairseqTask):
                 labels = [self.manifest.utterances[row].labels.get(name, "") for row in rows]
                 positives, items = kind.positives([kind.encode(label) for label in labels])
                 counted[name] = [positives.tolist(), items]
-                for label in np.array(kind.classes)[positives == 0]:
-                    logger.warning("train has no %r of target %r: it can be neither weighted nor learnt", label, name)
+                if absent := [label for label, count in zip(kind.classes, positives) if not count]:
+                    logger.warning(
+                        "train lacks %s of target %r, to be neither weighted nor learnt", ", ".join(absent), name
+                    )
         return counted
 
     @property

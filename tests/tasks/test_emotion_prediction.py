@@ -1,40 +1,22 @@
-"""The task: options, batches, exact metrics, predictions, self-contained state."""
+"""The task: options, batches, what a step does, self-contained state."""
 
 import json
-import shutil
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from databin_factory import CLASSES, write_data_bin
-from fairseq.logging import metrics
-from omegaconf import OmegaConf
-from sklearn import metrics as sk
+from task_factory import (
+    Guess,
+    around,
+    batches_of,
+    logs_of,
+    model_cfg,
+    task_of,
+)
 
-from mm_fairseq.criterions.emotion_prediction import EmotionPredictionCriterion
-from mm_fairseq.datasets import Limits
+from mm_fairseq.datasets import Limits, drop_modalities
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.models.ssl_fusion import SSLFusionConfig
 from mm_fairseq.targets import Target, write_targets
-from mm_fairseq.tasks.emotion_prediction import EmotionPredictionConfig, EmotionPredictionTask
-
-SMALL = {"audio_backbone": "mfcc:n_mfcc=8,n_mels=16", "text_backbone": "embedding:dim=8", "encoder_attention_heads": 2}
-
-
-def task_of(data, from_checkpoint=False, **options):
-    cfg = OmegaConf.structured(EmotionPredictionConfig(data=str(data), **options))
-    return EmotionPredictionTask.setup_task(cfg, from_checkpoint=from_checkpoint)
-
-
-def model_cfg(**options):
-    return OmegaConf.create({**vars(SSLFusionConfig()), **SMALL, "_name": "ssl_fusion", **options})
-
-
-@pytest.fixture
-def own_data_bin(data_bin, tmp_path):
-    """A copy to write to."""
-    return shutil.copytree(data_bin, tmp_path / "data-bin")
-
 
 # Options
 
@@ -63,6 +45,8 @@ def test_modalities(data_bin, options, expected):
         ({"num_classes": 7}, r"--num-classes 7.*'emotion': 4"),
         ({"num_classes": 4, "binary_target_iemocap": True}, r"--num-classes 4.*'emotion': 8"),
         ({"softmax_target_meld": True, "regression_target_mos": True}, r"exclude each other"),
+        ({"targets": "emotion,mood"}, r"--targets 'mood' is not in .*data-bin; it has emotion"),
+        ({"soft_labels": True}, r"--soft-labels: .*data-bin has no votes of annotators for 'emotion'"),
     ],
 )
 def test_bad_options_are_named(data_bin, options, words):
@@ -83,8 +67,49 @@ def test_the_originals_flags_choose_the_kind(data_bin, options, outputs):
     assert task_of(data_bin, **options).outputs == {"emotion": outputs}
 
 
+@pytest.mark.parametrize("probability", [-0.1, 1.0, float("nan")])
+def test_modality_dropout_is_a_probability(data_bin, probability):
+    with pytest.raises(MMFairseqError, match=rf"--modality-dropout {probability}: a probability"):
+        task_of(data_bin, modality_dropout=probability)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ("", ["emotion", "each", "events", "sentiment"]),
+        ("sentiment, emotion", ["emotion", "sentiment"]),  # in the order of the data-bin
+        ("events", ["events"]),
+    ],
+)
+def test_targets_are_chosen(every_kind, targets, expected):
+    task = task_of(every_kind, targets=targets)
+    outputs = {"emotion": 4, "each": 8, "events": 3, "sentiment": 1}
+    assert task.outputs == {name: outputs[name] for name in expected}
+    assert list(task.kinds) == [entry["name"] for entry in task.state.targets] == expected
+    task.load_dataset("valid")
+    assert list(task.dataset("valid").truths) == expected
+
+
+def test_unknown_target_lists_the_known(every_kind):
+    with pytest.raises(MMFairseqError, match=r"--targets '' is not in .*; it has emotion, each, events, sentiment"):
+        task_of(every_kind, targets="emotion,").state.targets  # noqa: B018
+
+
+def test_soft_labels(every_kind):
+    soft = task_of(every_kind, soft_labels=True).kinds
+    assert [name for name, kind in soft.items() if kind.soft] == ["emotion"]
+    assert not any(kind.soft for kind in task_of(every_kind).kinds.values())
+    with pytest.raises(MMFairseqError, match=r"--soft-labels: .* has no votes of annotators for 'events'"):
+        task_of(every_kind, soft_labels=True, targets="events,sentiment").kinds  # noqa: B018
+
+
+def test_a_flag_that_does_not_fit_the_targets(every_kind):
+    with pytest.raises(MMFairseqError, match=r"target 'sentiment': kind 'binary_each' needs at least 2"):
+        task_of(every_kind, binary_target_iemocap=True).kinds  # noqa: B018
+
+
 def test_regression_flag(own_data_bin):
-    write_targets(own_data_bin / "targets.json", [Target("mos", "single", ("0.5", "1"))])
+    write_targets(own_data_bin / "targets.json", [Target("mos", "single", ("0.5", "1"), votes="raters")])
     assert task_of(own_data_bin, num_classes=1, regression_target_mos=True).outputs == {"mos": 1}
 
 
@@ -197,155 +222,45 @@ def test_defaults_that_a_shuffled_dataset_needs(data_bin):
     assert (cfg.reuse_dataloader, cfg.persistent_workers, cfg.rebuild_batches) == (False, False, True)
 
 
-# Metrics and predictions
+# Steps
 
 
-class Guess(torch.nn.Module):
-    """Logits out of the tokens of a text, the same in any batch."""
+def taken(task, sample, update_num):
+    """What the model is given in a training step."""
+    given = []
 
-    def __init__(self, outputs):
-        super().__init__()
-        torch.manual_seed(3)
-        self.table = torch.nn.Embedding(16, outputs)
+    def criterion(model, sample):
+        given.append(sample)
+        return torch.zeros(1), 1, {}
 
-    def forward(self, inputs, padding_masks):
-        kept = ~padding_masks["text"]
-        return {"logits": {"emotion": (self.table(inputs["text"]) * kept[..., None]).sum(1)}}
-
-
-@pytest.fixture(scope="module")
-def larger(tmp_path_factory):
-    """68 utterances, of which some lack their label."""
-    folder = write_data_bin(tmp_path_factory.mktemp("larger") / "data-bin", per_class=17, frame_size=8)
-    lines = (folder / "manifest.tsv").read_text().splitlines()
-    lines[12:22:3] = [line.rpartition("\t")[0] + "\t" for line in lines[12:22:3]]
-    (folder / "manifest.tsv").write_text("\n".join(lines) + "\n")
-    return folder
+    model = SimpleNamespace(train=lambda: None, set_num_updates=lambda number: None)
+    task.train_step(sample, model, criterion, SimpleNamespace(backward=lambda loss: None), update_num, False)
+    return given[0]
 
 
-def validate(task, size, whole):
-    """Metrics as `fairseq-validate` takes them (over all logs at once) or as the trainer does (batch after batch)."""
-    model, criterion = Guess(task.outputs["emotion"]), EmotionPredictionCriterion(task)
-    iterator = task.get_batch_iterator(task.dataset("train"), max_sentences=size).next_epoch_itr(shuffle=False)
-    logs = [task.valid_step(batch, model, criterion)[2] for batch in iterator]
-    with metrics.aggregate(new_root=True) as found:
-        for group in [[*logs, {}]] if whole else [[log] for log in logs]:
-            task.reduce_metrics(group, criterion)
-    return found.get_smoothed_values()
-
-
-@pytest.mark.parametrize("whole", [True, False], ids=["validate", "train"])
-@pytest.mark.parametrize("binary", [True, False], ids=["binary_each", "single"])
-def test_metrics_are_sklearns_for_any_batch_size(larger, binary, whole):
-    task = task_of(larger, modalities="text", binary_target_iemocap=binary)
+def test_modality_dropout_is_for_training_only(data_bin):
+    task = task_of(data_bin, around=around(), modality_dropout=0.5, modalities="audio,text")
     task.load_dataset("train")
-    data = task.dataset("train")
-    batch = data.collater([data[index] for index in range(len(data))])
-    with torch.no_grad():
-        logits = Guess(task.outputs["emotion"])(**batch["net_input"])["logits"]["emotion"].unflatten(-1, (4, -1))
-    scores = logits[..., 1] - logits[..., 0] if binary else logits[..., 0]
-    truth, prediction = batch["target"]["emotion"].numpy(), scores.argmax(-1).numpy()
-    prediction, truth = prediction[truth >= 0], truth[truth >= 0]
-    assert 0 < len(truth) < len(data)
-    expected = {
-        "wa": sk.accuracy_score(truth, prediction),
-        "ua": sk.balanced_accuracy_score(truth, prediction),
-        "wf1": sk.f1_score(truth, prediction, average="weighted"),
-        "mf1": sk.f1_score(truth, prediction, average="macro"),
-    }
-    for size in (1, 5, 64):
-        found = validate(task, size, whole)
-        for name, value in expected.items():
-            assert found[name] == pytest.approx(value, abs=1e-9), (name, size)
-        assert ("acc_neu" in found) == binary
+    (batch,) = batches_of(task.dataset("train"), 24)
+    found, expected = taken(task, batch, 5), drop_modalities(batch, 0.5, {"text": 1}, seed=3, update=5)
+    for part in ("inputs", "padding_masks"):
+        for name in ("audio", "text"):
+            assert torch.equal(found["net_input"][part][name], expected["net_input"][part][name])
+            assert not torch.equal(found["net_input"][part][name], batch["net_input"][part][name])
+    assert task.state.updates == 6
+    seen = []
+
+    class Watched(Guess):
+        def forward(self, inputs, padding_masks):
+            seen.append(padding_masks)
+            return super().forward(inputs, padding_masks)
+
+    logs_of(task, [batch], Watched(task.outputs))
+    assert all(torch.equal(seen[0][name], mask) for name, mask in batch["net_input"]["padding_masks"].items())
 
 
-def test_several_targets_are_logged_by_name(own_data_bin):
-    write_targets(
-        own_data_bin / "targets.json", [Target("emotion", "single", CLASSES), Target("arousal", "regression")]
-    )
-    task = task_of(own_data_bin, modalities="text")
+def test_nothing_is_dropped_unasked(data_bin):
+    task = task_of(data_bin, modalities="text")
     task.load_dataset("train")
-    guess, criterion = Guess(4), EmotionPredictionCriterion(task)
-    data = task.dataset("train")
-    batch = data.collater([data[index] for index in range(8)])
-    output = guess(**batch["net_input"])
-    output["logits"]["arousal"] = output["logits"]["emotion"][:, :1]
-    log = criterion.score(output, batch)[2]
-    with metrics.aggregate(new_root=True) as found:
-        task.reduce_metrics([log], criterion)
-    values = found.get_smoothed_values()
-    assert {"wa_emotion", "wf1_emotion", "mae_arousal", "corr_arousal"} <= set(values)
-    assert np.isnan(values["mae_arousal"])  # no utterance has that label
-
-
-def test_an_empty_batch_is_no_batch(data_bin):
-    task = task_of(data_bin)
-    assert task.valid_step({}, None, None) == (0.0, 0, {})
-
-
-def test_predictions(larger, tmp_path):
-    task = task_of(larger, modalities="text,audio")
-    task.load_dataset("train")
-    task.predictions_dir = tmp_path / "run"
-    values = validate(task, 7, whole=True)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "train" / "predictions.jsonl").read_text().splitlines()]
-    data = task.dataset("train")
-    assert [line["id"] for line in lines] == [utterance.id for utterance in data.utterances]
-    for line, utterance in zip(lines, data.utterances, strict=True):
-        assert line["target"] == (utterance.labels["emotion"] or None)
-        assert line["prediction"] == max(line["scores"], key=line["scores"].get)
-        assert (line["speaker"], line["session"]) == (utterance.speaker, utterance.session)
-        assert (line["split"], line["name"], line["kind"]) == ("train", "emotion", "single")
-        assert line["modalities"] == ["audio", "text"]
-    kept = [line for line in lines if line["target"]]
-    assert values["wa"] == pytest.approx(np.mean([line["target"] == line["prediction"] for line in kept]))
-
-
-# Checkpoints
-
-
-def test_state_is_plain_and_enough(data_bin, tmp_path):
-    task = task_of(data_bin, modalities="audio,text", binary_target_iemocap=True)
-    cfg = model_cfg()
-    model = task.build_model(cfg).eval()
-    state = json.loads(json.dumps(task.state_dict()))
-    assert state == task.state_dict()
-    entries = OmegaConf.to_container(cfg.backbone_args)
-    assert entries["text"]["args"] == {"vocabulary": 16, "dim": 8}
-
-    gone = task_of(tmp_path / "gone", from_checkpoint=True)
-    gone.load_state_dict(state)
-    again = gone.build_model(cfg, from_checkpoint=True).eval()
-    again.load_state_dict(model.state_dict(), strict=True)
-    task.load_dataset("valid")
-    data = task.dataset("valid")
-    batch = data.collater([data[0], data[1]])["net_input"]
-    with torch.no_grad():
-        torch.testing.assert_close(again(**batch)["logits"], model(**batch)["logits"])
-    assert gone.outputs == {"emotion": 8}
-    assert gone.limits == task.limits
-
-
-@pytest.mark.parametrize("gone", ["targets.json", "dict.txt", "pretrained"])
-def test_resuming_takes_what_is_gone_from_the_checkpoint(own_data_bin, checkpoints, tmp_path, gone):
-    shutil.copyfile(checkpoints / "roberta" / "dict.txt", own_data_bin / "dict.txt")
-    pretrained = shutil.copytree(checkpoints / "roberta", tmp_path / "roberta")
-
-    def build():
-        model = model_cfg(text_backbone=f"roberta:{pretrained}", encoder_attention_heads=4)
-        where = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt"}
-        cfg = OmegaConf.create({"model": model, "checkpoint": where})
-        task = task_of(own_data_bin, t_only=True)
-        built = task.build_model(cfg.model)
-        return task, built, OmegaConf.to_container(cfg)
-
-    task, model, cfg = build()
-    torch.save({"task_state": task.state_dict(), "cfg": cfg}, tmp_path / "checkpoint_last.pt")
-    shutil.rmtree(pretrained) if gone == "pretrained" else (own_data_bin / gone).unlink()
-    again, rebuilt, new = build()
-    assert again.state_dict() == task.state_dict()
-    assert new["model"] == cfg["model"]
-    assert {key: value.shape for key, value in rebuilt.state_dict().items()} == {
-        key: value.shape for key, value in model.state_dict().items()
-    }
+    (batch,) = batches_of(task.dataset("train"), 24)
+    assert taken(task, batch, 0) is batch
