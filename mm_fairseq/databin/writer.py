@@ -56,8 +56,10 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
 
 
 @contextmanager
-def locked(folder: str | os.PathLike) -> Iterator[None]:
+def locked(folder: str | os.PathLike) -> Iterator[int]:
     """Hold a folder alone, together with the processes forked meanwhile. The lock is the kernel's; no file is made.
+
+    Gives the descriptor, which another command can be made to hold as well (`subprocess`, `pass_fds`).
 
     Raises:
         MMFairseqError: another process holds it for longer than `LOCK_WAIT` seconds.
@@ -73,7 +75,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 if time.monotonic() > limit:
                     raise MMFairseqError(f"{folder}: another process is writing there; wait for it or end it") from None
                 time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
