@@ -74,32 +74,23 @@ def functions(kind: str, classes: Sequence[str] = ()) -> dict[str, Metric]:
     Raises:
         MMFairseqError: the kind is unknown.
     """
-    if kind not in _METRICS:
-        raise MMFairseqError(f"unknown target kind {kind!r}; known: {', '.join(_METRICS)}")
-    found = dict(_METRICS[kind])
-    if kind in ("binary_each", "multilabel"):
-        found |= {f"acc_{label}": partial(_class_decisions, "wa", k) for k, label in enumerate(classes)}
-        found |= {f"f1_{label}": partial(_class_decisions, "wf1", k) for k, label in enumerate(classes)}
-    prepare = {"multilabel": _sets, "regression": _numbers}.get(kind, _numbered)
+    prepare = _preparation(kind)
 
     def defined(metric: Metric) -> Metric:
-        def value(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-            truth, scores = prepare(truth, scores, len(classes))
-            return float(metric(truth, scores)) if len(truth) else NAN
+        return lambda truth, scores: _value(metric, *prepare(truth, scores, len(classes)))
 
-        return value
-
-    return {name: defined(metric) for name, metric in found.items()}
+    return {name: defined(metric) for name, metric in _of_prepared(kind, classes).items()}
 
 
 def names(kind: str, classes: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of `functions`."""
-    return tuple(functions(kind, classes))
+    return tuple(_of_prepared(kind, classes))
 
 
 def compute(kind: str, classes: Sequence[str], truth: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
     """The values of all `functions`."""
-    return {name: metric(truth, scores) for name, metric in functions(kind, classes).items()}
+    truth, scores = _preparation(kind)(truth, scores, len(classes))
+    return {name: _value(metric, truth, scores) for name, metric in _of_prepared(kind, classes).items()}
 
 
 def describe(name: str) -> str:
@@ -240,6 +231,27 @@ def exact_match(correct: Sequence[npt.ArrayLike]) -> float:
     return float(right.mean()) if right.size else NAN
 
 
+def _of_prepared(kind: str, classes: Sequence[str]) -> dict[str, Metric]:
+    """The metrics of a kind, as functions of what `_preparation` returns."""
+    _preparation(kind)
+    found = dict(_METRICS[kind])
+    if kind in ("binary_each", "multilabel"):
+        found |= {f"acc_{label}": partial(_class_decisions, "wa", k) for k, label in enumerate(classes)}
+        found |= {f"f1_{label}": partial(_class_decisions, "wf1", k) for k, label in enumerate(classes)}
+    return found
+
+
+def _preparation(kind: str) -> Callable[[npt.ArrayLike, npt.ArrayLike, int], tuple[Array, Array]]:
+    """What checks truth and scores of a kind and leaves out what has no label."""
+    if kind not in _METRICS:
+        raise MMFairseqError(f"unknown target kind {kind!r}; known: {', '.join(_METRICS)}")
+    return {"multilabel": _sets, "regression": _numbers}.get(kind, _numbered)
+
+
+def _value(metric: Metric, truth: Array, scores: Array) -> float:
+    return float(metric(truth, scores)) if len(truth) else NAN
+
+
 def _finite(scores: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     scores = np.asarray(scores, np.float64)
     if scores.shape != shape and (scores.size or np.prod(shape)):
@@ -281,7 +293,8 @@ def _headline(name: str, truth: Array, scores: Array) -> float:
 
 def _class_decisions(name: str, k: int, truth: Array, scores: Array) -> float:
     """`wa` or `wf1` of the yes/no decisions of class k."""
-    return from_confusion(confusion(_one_hot(truth, scores)[:, k], scores[:, k] > 0.5, 2))[name]
+    yes = truth[:, k] if truth.ndim == 2 else truth == k
+    return from_confusion(confusion(yes, scores[:, k] > 0.5, 2))[name]
 
 
 def _set_f1(name: str, truth: Array, scores: Array) -> float:
