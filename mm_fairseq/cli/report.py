@@ -14,32 +14,45 @@ from rich.text import Text
 
 from ..errors import MMFairseqError
 from ..report import Section, write
-from ..report.tables import Table
+from ..report.tables import Table, changes
+
+WIDEST = 12  # classes of a confusion matrix that a terminal shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to read, where to write, what to compare with."""
-    parser.add_argument("predictions", help="a file of predictions (.jsonl), or a folder with such files below it")
-    parser.add_argument("out", help="folder to write index.html, report.md, metrics.csv and the pictures into")
+    parser.add_argument("predictions", help="a run's folder, or a file of predictions (.jsonl)")
+    parser.add_argument("out", help="folder to write the page, Markdown, model card, csv files and pictures into")
     parser.add_argument("--name", help="what to call the run (default: the name of PREDICTIONS)")
     parser.add_argument(
         "--compare",
         metavar="NAME=PREDICTIONS",
         action="append",
         default=[],
-        help="another run to show beside it; may be given several times",
+        help="another run to show and test beside it; may be given several times",
+    )
+    parser.add_argument(
+        "--resamples",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="of the bootstrap over speakers, for intervals and tests; 0 for neither (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; print the headline, the confusion matrix and where the page is."""
-    report = write(args.predictions, args.out, args.name, [_pair(text) for text in args.compare])
+    """Write the report; print the headline, differences, confusion matrix, and where the page is."""
+    if args.resamples < 0:
+        raise MMFairseqError(f"--resamples {args.resamples}: expected 0 or more")
+    report = write(args.predictions, args.out, args.name, [_pair(text) for text in args.compare], args.resamples)
     width = None if sys.stdout.isatty() else max(120, shutil.get_terminal_size().columns)
     console = Console(width=width)
     for section in report.sections:
         console.print(_drawn(section.headline))
-        if section.confusion:
+        if section.confusion and len(section.summary.classes) <= WIDEST:
             console.print(_drawn(section.confusion))
+        if section.changes:
+            console.print(_drawn(changes(report.name, section.changes)))
         for name in section.different:
             console.print(Text(f"{name} was scored on other utterances than {report.name}: the rows do not compare"))
     for split, (share, items) in report.exact:
@@ -53,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _line(section: Section, sections: int) -> str:
     """One line for scripts: `test wa=0.812 ua=...`; with the target's name where the report has more than one table."""
-    group, scores = section.summary.group, section.summary.scores
-    name = [group.name] if sections > 1 else []
-    return " ".join([group.split, *name, *(f"{metric}={value:.3f}" for metric, value in scores.items())])
+    summary = section.summary
+    name = [summary.group.name] if sections > 1 else []
+    values = [f"{metric}={summary.values[metric]:.3f}" for metric in summary.headline]
+    return " ".join([summary.group.split, *name, *values])
 
 
 def _pair(text: str) -> tuple[str, str]:

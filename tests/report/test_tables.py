@@ -4,64 +4,58 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from mm_fairseq.report import predictions, tables
+from mm_fairseq.report import predictions, slices, tables
+from mm_fairseq.report.summary import summarise
+from mm_fairseq.resampling import Difference
 
 
 @pytest.fixture
 def summary(write_lines, line):
     lines = [line(i, "sad", "sad") for i in range(6)]
-    lines += [line(10, "sad", "angry"), line(11, "angry", "angry"), line(12, "neutral", "sad", modalities=["audio"])]
-    lines += [line(13, "neutral", "angry", scores={"angry": 0.95}), line(14, None, "sad")]
-    return tables.summarise(predictions.read(write_lines(lines))[0])
+    lines += [line(10, "sad", "angry"), line(11, "angry", "angry"), line(12, "neutral", "sad"), line(14, None, "sad")]
+    lines += [line(13, "neutral", "angry", scores={"neutral": 0, "sad": 0.05, "angry": 0.95})]
+    return summarise(predictions.read(write_lines(lines))[0])
 
 
-def rows(summary, title):
-    return next(table.rows for table in summary.tables if table.title.startswith(title))
+def of(path):
+    return summarise(predictions.read(path)[0])
 
 
 def test_confusion_counts(summary):
     assert summary.classes == ["neutral", "sad", "angry"]
     assert summary.matrix.tolist() == [[0, 1, 1], [0, 6, 1], [0, 0, 1]]
-    assert summary.rates[1].tolist() == pytest.approx([0, 6 / 7, 1 / 7])
-    assert (summary.items, summary.unlabelled) == (10, 1)
+    assert tables.confusion(summary).rows[1] == ("sad", "0", "6 (86%)", "1 (14%)")
+    assert (len(summary.items), summary.unlabelled) == (10, 1)
 
 
-def test_scores_equal_sklearn(summary):
-    truth = [item.target for item in summary.group.labelled]
-    said = [item.prediction for item in summary.group.labelled]
-    assert summary.scores == pytest.approx(
-        {
-            "wa": 0.7,
-            "ua": sk.balanced_accuracy_score(truth, said),
-            "wf1": sk.f1_score(truth, said, average="weighted", zero_division=0),
-            "mf1": sk.f1_score(truth, said, average="macro", zero_division=0),
-        }
-    )
-
-
-def test_each_class_and_modalities(summary):
-    assert ("sad", "0.857", "0.857", "0.857", "7", "7") in rows(summary, "Each class")
-    assert [(row[0], row[-1]) for row in rows(summary, "By the modalities")] == [("audio + text", "9"), ("audio", "1")]
-
-
-def test_most_confident_errors_come_first(summary):
-    assert rows(summary, "Most confident errors") == [
-        ("utt013", "neutral", "angry", "0.950"),
-        ("utt010", "sad", "angry", "0.700"),
-        ("utt012", "neutral", "sad", "0.700"),
-    ]
+def test_each_class(summary):
+    (table,) = tables.classes(summary)
+    assert table.rows[1] == ("sad", "0.857", "0.857", "0.857", "7", "7")
+    assert table.rows[2] == ("angry", "0.333", "1.000", "0.500", "1", "3")
 
 
 def test_headline_shows_the_constant_beside_the_runs(summary):
-    table = tables.headline([("mine", [summary]), ("without the target", [])], ("emotion", "test"))
+    table = tables.headline([("mine", summary)])
+    assert table.columns == ("run", "wa", "ua", "wf1", "mf1", "map", "auc", "ece", "n")
     assert [row[0] for row in table.rows] == ["mine", "always the commonest class"]
     assert table.rows[1][1:3] == ("0.700", "0.333")
+    assert table.rows[1][5:8] == ("-", "-", "-")
 
 
 def test_runs_on_other_utterances_are_named(summary, write_lines, line):
-    other = tables.summarise(predictions.read(write_lines([line(1)], "other.jsonl"))[0])
-    runs = [("mine", [summary]), ("same", [summary]), ("other", [other])]
-    assert tables.different_items(runs, ("emotion", "test")) == ["other"]
+    other = of(write_lines([line(1)], "other.jsonl"))
+    assert tables.different_items([("mine", summary), ("same", summary), ("other", other)]) == ["other"]
+
+
+def test_sets_of_classes_are_counted_by_class(write_lines, random_lines):
+    summary = of(write_lines(random_lines("multilabel")))
+    each, decisions = tables.classes(summary)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(summary.truth, summary.scores > 0.5)
+    assert each.rows[0][:-1] == ("neutral", f"{precision[0]:.3f}", f"{recall[0]:.3f}", f"{f1[0]:.3f}", str(support[0]))
+    (right_no, false_yes), (missed, right_yes) = sk.confusion_matrix(summary.truth[:, 0], summary.scores[:, 0] > 0.5)
+    precision = sk.average_precision_score(summary.truth[:, 0], summary.scores[:, 0])
+    assert decisions.rows[0][3:] == (f"{precision:.3f}", *map(str, (right_yes, false_yes, missed, right_no)))
+    assert decisions.rows[-1][3] == f"{summary.values['map']:.3f}"
 
 
 def test_binary_decisions_of_each_class(write_lines, line):
@@ -69,32 +63,46 @@ def test_binary_decisions_of_each_class(write_lines, line):
         line(1, "sad", "sad", kind="binary_each", scores={"sad": 0.9, "angry": 0.8}),
         line(2, "angry", "sad", kind="binary_each", scores={"sad": 0.4, "angry": 0.3}),
     ]
-    table = rows(tables.summarise(predictions.read(write_lines(lines))[0]), "Each class as a yes/no decision")
-    assert [row[:2] for row in table] == [("sad", "1.000"), ("angry", "0.000"), ("mean", "0.500")]
+    one_of, decisions = tables.classes(of(write_lines(lines)))
+    assert [row[:2] for row in decisions.rows] == [("sad", "1.000"), ("angry", "0.000"), ("mean, sum", "0.500")]
+    assert decisions.rows[1][-4:] == ("0", "1", "1", "0")
+    assert one_of.rows[0][4:] == ("1", "2")
 
 
-def test_regression(write_lines, line):
-    truth, said = np.array([1.0, -2.0, 0.0]), np.array([2.5, -2.0, 0.5])
-    lines = [
-        line(i, t, p, kind="regression") for i, (t, p) in enumerate(zip(truth.tolist(), said.tolist(), strict=True))
-    ]
-    summary = tables.summarise(predictions.read(write_lines(lines))[0])
-    assert summary.scores["mae"] == pytest.approx(2 / 3)
-    assert summary.matrix is None
-    assert rows(summary, "Largest errors")[0] == ("utt000", "1.00", "2.50", "+1.50")
+def test_regression_has_no_class(write_lines, random_lines):
+    summary = of(write_lines(random_lines("regression")))
+    assert tables.classes(summary) == []
+    assert tables.class_scores(summary) == {}
 
 
-@pytest.mark.parametrize("kind", ["single", "binary_each", "regression"])
-def test_no_labelled_item_gives_dashes(write_lines, line, kind):
-    prediction = 1.0 if kind == "regression" else "sad"
-    summary = tables.summarise(predictions.read(write_lines([line(1, None, prediction, kind=kind)]))[0])
-    table = tables.headline([("run", [summary])], ("emotion", "test"))
+@pytest.mark.parametrize("kind", ["single", "binary_each", "multilabel", "regression"])
+def test_no_labelled_item_gives_dashes(write_lines, random_lines, kind):
+    table = tables.headline([("run", of(write_lines(random_lines(kind, target=None))))])
     assert set(table.rows[0][1:-1]) == {"-"}
     assert table.rows[0][-1] == "0"
+    assert len(table.rows) == 1
 
 
-def test_exact_match_over_targets(write_lines, line):
-    lines = [line(1), line(1, name="action"), line(2), line(2, "sad", "angry", name="action")]
-    summaries = [tables.summarise(group) for group in predictions.read(write_lines(lines))]
-    assert tables.exact_match(summaries, "test") == (0.5, 2)
-    assert tables.exact_match(summaries[:1], "test") is None
+def test_of_many_parts_the_largest_are_shown(write_lines, line):
+    lines = [line(n, speaker=f"s{n:02}") for n in range(40)] + [line(50, speaker="s39"), line(51, speaker="s38")]
+    summary = of(write_lines(lines))
+    (piece,) = slices.cut(summary.items)[0]
+    table = tables.of_slice(summary, piece, limit=3)
+    assert [row[0] for row in table.rows] == ["s00", "s38", "s39"]
+    assert "3 largest of 40" in table.note
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "verdict"),
+    [("wa", 0.1, 0.2, "better"), ("wa", -0.2, -0.1, "worse"), ("mae", -0.2, -0.1, "better"), ("wa", -0.1, 0.1, "")],
+)
+def test_verdict_needs_an_interval_without_0(metric, low, high, verdict):
+    assert tables.Change("other", metric, Difference(0.1, low, high, 0.01), 9).verdict == verdict
+    assert tables.Change("other", metric, Difference(0.1, np.nan, np.nan, np.nan), 9).verdict == ""
+
+
+def test_changes_as_text():
+    found = [tables.Change("audio", "wa", Difference(0.05, -0.01, 0.1, 0.0004), 1234)]
+    assert tables.changes("mine", found).rows == [("audio: wa", "+0.050", "-0.010 to +0.100", "< 0.001", "1,234")]
+    lost = [tables.Change("audio", "wa", Difference(0.05, np.nan, np.nan, np.nan), 1)]
+    assert tables.changes("mine", lost).rows == [("audio: wa", "+0.050", "-", "-", "1")]

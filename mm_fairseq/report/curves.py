@@ -1,0 +1,82 @@
+"""Learning curves, read from the log of fairseq-train in its formats json, simple and tqdm."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TAGS = ("train", "valid")
+LINE = re.compile(rf"\| INFO \| ({'|'.join(TAGS)}) \| (.+)$")
+EPOCH = re.compile(r"epoch\s+(\d+)\s*(?:\||$)")
+# What fairseq logs about the work, not about the model.
+WORK = {"wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "clip", "train_wall", "wall", "loss_scale", "gb_free"}
+
+
+@dataclass
+class Curves:
+    """A run's metrics by epoch.
+
+    Args:
+        values: metric -> tag (`train`, `valid`) -> epoch -> value; of an epoch that was repeated after an
+            interruption, the last one.
+        selects: the metric by which the best checkpoint is chosen; "" where the log does not say.
+    """
+
+    values: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
+    selects: str = ""
+
+    def add(self, tag: str, epoch: int, stats: dict[str, str]) -> None:
+        """Take in what one line says."""
+        for key, text in stats.items():
+            metric = key.removeprefix(f"{tag}_")
+            if metric.startswith("best_"):
+                self.selects = metric.removeprefix("best_")
+            elif metric not in WORK:
+                try:
+                    value = float(text)
+                except ValueError:
+                    continue
+                by_tag = self.values.setdefault(metric, {})
+                by_tag.setdefault(tag, {})[epoch] = value
+
+    def best(self, lower_is_better: set[str]) -> tuple[int, float] | None:
+        """The epoch that the best checkpoint is of, and its value; None where the log does not say."""
+        seen = self.values.get(self.selects, {}).get("valid", {})
+        known = [(epoch, value) for epoch, value in sorted(seen.items()) if math.isfinite(value)]
+        if not known:
+            return None
+        return (min if self.selects in lower_is_better else max)(known, key=lambda pair: pair[1])
+
+
+def read(folder: Path) -> Curves:
+    """The curves of the run in a folder: of its `train.log`, or of every `*.log` where there is none.
+
+    Lines that are torn or say something else are passed over; no log is no curve.
+    """
+    curves = Curves()
+    own = folder / "train.log"
+    for file in [own] if own.is_file() else sorted(folder.glob("*.log")):
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if found := LINE.search(line.rstrip()):
+                    tag, text = found.groups()
+                    epoch, stats = _json(text) if text.startswith("{") else _simple(text)
+                    if epoch:
+                        curves.add(tag, epoch, stats)
+    return curves
+
+
+def _json(text: str) -> tuple[int, dict[str, str]]:
+    try:
+        stats = json.loads(text)
+    except json.JSONDecodeError:
+        return 0, {}
+    epoch = stats.pop("epoch", 0)
+    return (int(epoch) if isinstance(epoch, int | float) else 0), {key: str(value) for key, value in stats.items()}
+
+
+def _simple(text: str) -> tuple[int, dict[str, str]]:
+    found = EPOCH.match(text)
+    pairs = [part.split(maxsplit=1) for part in text.split(" | ")[1:]]
+    return int(found[1]) if found else 0, {pair[0]: pair[1] for pair in pairs if len(pair) == 2}

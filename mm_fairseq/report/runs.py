@@ -1,0 +1,176 @@
+"""What is known of a run besides its predictions: `results.json` beside them, and the log of the training."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import MMFairseqError
+from . import curves, predictions
+from .curves import Curves
+from .summary import Summary, summarise
+
+COMMON_PARTS = {"predictions.jsonl", *predictions.SPLIT_ORDER}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `fairseq-validate` writes into `results.json`; "" and empty where the file does not say.
+
+    Args:
+        split: that was scored.
+        protocol: how the corpus is split.
+        fold: of the protocol.
+        seed: of the training.
+        arch: architecture.
+        modalities: given to the model.
+        command: words of the training command.
+        versions: package -> version.
+        data: sha256 of the data-bin's content.
+        checkpoint: file name.
+        utterances: number scored; -1 where the file does not say.
+        metrics: as they were logged.
+    """
+
+    split: str = ""
+    protocol: str = ""
+    fold: str = ""
+    seed: str = ""
+    arch: str = ""
+    modalities: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    data: str = ""
+    checkpoint: str = ""
+    utterances: int = -1
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def data_bin(self) -> str:
+        """Name of the data's folder: the first positional word of the command."""
+        words = [*self.command[1:], "-"]
+        return "" if words[0].startswith("-") else Path(words[0]).name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model's results on every target and split that a path holds, test first."""
+
+    name: str
+    summaries: list[Summary]
+    records: dict[str, Record]
+    curves: Curves
+
+    @property
+    def record(self) -> Record:
+        """Of the first split that has one."""
+        found = [self.records[split] for split in self.splits if split in self.records]
+        return found[0] if found else Record()
+
+    @property
+    def splits(self) -> list[str]:
+        return list(dict.fromkeys(summary.group.split for summary in self.summaries))
+
+    def summary(self, key: tuple[str, str]) -> Summary | None:
+        """Of a target and split; None where the run has none."""
+        return next((summary for summary in self.summaries if summary.group.key == key), None)
+
+
+def read(path: Path, name: str | None = None) -> Run:
+    """Everything about a run.
+
+    Args:
+        path: a file of predictions, or a folder with such files below it.
+        name: what to call the run; when None, the name of its folder, or of a file that is not `predictions.jsonl`.
+
+    Raises:
+        MMFairseqError: predictions are missing or malformed, or `results.json` is.
+    """
+    summaries = [summarise(group) for group in predictions.read(path)]
+    records: dict[str, Record] = {}
+    for summary in summaries:
+        if record := read_record(summary.group.file.with_name("results.json")):
+            records.setdefault(summary.group.split, record)
+    first = summaries[0].group
+    below_split = first.file.resolve().parent.name == first.split
+    folder = (
+        path if path.is_dir() and any(path.glob("*.log")) else first.file.resolve().parents[1 if below_split else 0]
+    )
+    return Run(name or _name(path), summaries, records, curves.read(folder))
+
+
+def read_record(file: Path) -> Record | None:
+    """`results.json`; None where there is no such file.
+
+    Raises:
+        MMFairseqError: it is not what fairseq-validate writes.
+    """
+    if not file.is_file():
+        return None
+    try:
+        row = json.loads(file.read_text(encoding="utf-8"))
+        texts = {
+            key: _text(row.get(key)) for key in ("split", "protocol", "fold", "seed", "arch", "data", "checkpoint")
+        }
+        count = row.get("utterances")
+        return Record(
+            **texts,
+            modalities=tuple(map(str, row.get("modalities") or ())),
+            command=tuple(map(str, row.get("command") or ())),
+            versions={str(name): str(version) for name, version in (row.get("versions") or {}).items()},
+            utterances=-1 if count is None else int(count),
+            metrics={
+                str(key): None if value is None else float(value) for key, value in (row.get("metrics") or {}).items()
+            },
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise MMFairseqError(f"{file}: not the results of fairseq-validate: {error}") from error
+
+
+def contradictions(run: Run) -> list[str]:
+    """Sentences on what `results.json` and the predictions beside it say differently: files of two runs."""
+    found = []
+    several = len({summary.group.name for summary in run.summaries}) > 1
+    for split, record in run.records.items():
+        here = [summary for summary in run.summaries if summary.group.split == split]
+        ids = {item.id for summary in here for item in summary.group.items}
+        if record.utterances not in (-1, len(ids)):
+            found.append(f"results.json of {split} counts {record.utterances} utterances, the predictions {len(ids)}")
+        for summary in here:
+            suffix = f"_{summary.group.name}" if several else ""
+            for metric in summary.headline:
+                logged, value = record.metrics.get(metric + suffix), summary.values[metric]
+                if logged is not None and abs(logged - value) > 1e-4:
+                    found.append(
+                        f"results.json of {split} has {metric}{suffix} {logged:.4f}, the predictions {value:.4f}"
+                    )
+    return found
+
+
+def provenance(run: Run) -> Sequence[tuple[str, str]]:
+    """Terms and what is known of them, of the first split that has a record."""
+    record = run.record
+    rows = [
+        ("protocol", record.protocol),
+        ("fold", record.fold),
+        ("seed", record.seed),
+        ("architecture", record.arch),
+        ("modalities", " + ".join(record.modalities)),
+        ("checkpoint", record.checkpoint),
+        ("data (sha256)", record.data),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
+    ]
+    return [(term, text) for term, text in rows if text]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | dict):
+        raise TypeError(f"expected a text or a number, not {value!r}")
+    return "" if value is None else str(value)
+
+
+def _name(path: Path) -> str:
+    """The last part of a path that tells runs apart: `fairseq-validate` writes RUN/SPLIT/predictions.jsonl."""
+    parts = [part for part in path.resolve().parts if part not in COMMON_PARTS]
+    return parts[-1].removesuffix(".jsonl")

@@ -1,0 +1,67 @@
+"""Learning curves from training logs: each format, interruptions, torn lines."""
+
+import math
+
+import pytest
+
+from mm_fairseq.report import curves
+
+SIMPLE = """\
+2026-11-21 11:20:22 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 1.6486 | wa 0.25 | wps 128 | bsz 8
+2026-11-21 11:20:23 | INFO | train | epoch 001 | loss 1.8082 | wa 0.18 | wps 25608.3 | lr 0.001 | gnorm 4.364 | wall 12
+2026-11-21 11:20:50 | INFO | valid | epoch 002 | valid on 'valid' subset | loss 1.4474 | wa 0.50 | ups 9 | best_wa 0.5
+2026-11-21 11:20:51 | INFO | train_inner | epoch 002:    10 / 65 loss=1.9, wa=0.1
+2026-11-21 11:20:52 | INFO | test | valid on 'test' subset | loss 9 | wa 0.9
+"""
+JSON = """\
+2026-11-21 11:20:22 | INFO | valid | {"epoch": 1, "valid_loss": "1.6486", "valid_wa": "0.25", "valid_wps": "128816"}
+2026-11-21 11:20:23 | INFO | train | {"epoch": 1, "train_loss": "1.8082", "train_wa": "0.18", "train_lr": "0.001"}
+2026-11-21 11:20:50 | INFO | valid | {"epoch": 2, "valid_loss": "1.4474", "valid_wa": "0.50", "valid_best_wa": "0.5"}
+"""
+
+
+@pytest.mark.parametrize("text", [SIMPLE, JSON], ids=["simple", "json"])
+def test_both_formats_say_the_same(tmp_path, text):
+    (tmp_path / "train.log").write_text(text, encoding="utf-8")
+    found = curves.read(tmp_path)
+    assert found.values == {
+        "loss": {"valid": {1: 1.6486, 2: 1.4474}, "train": {1: 1.8082}},
+        "wa": {"valid": {1: 0.25, 2: 0.5}, "train": {1: 0.18}},
+    }
+    assert found.selects == "wa"
+    assert found.best(set()) == (2, 0.5)
+
+
+def test_of_a_repeated_epoch_the_last_one_counts(tmp_path):
+    resumed = SIMPLE.splitlines()[2].replace("wa 0.50", "wa 0.75")
+    (tmp_path / "train.log").write_text(SIMPLE + resumed, encoding="utf-8")
+    assert curves.read(tmp_path).values["wa"]["valid"] == {1: 0.25, 2: 0.75}
+
+
+def test_lower_is_better_and_nan_is_never_best(tmp_path):
+    values = {1: "0.4", 2: "0.3", 3: "nan", 4: "0.35"}
+    stats = [f'{{"epoch": {n}, "valid_mae": "{value}", "valid_best_mae": "0"}}' for n, value in values.items()]
+    lines = [f"2026 | INFO | valid | {each}" for each in stats]
+    (tmp_path / "train.log").write_text("\n".join(lines), encoding="utf-8")
+    found = curves.read(tmp_path)
+    assert found.best({"mae"}) == (2, 0.3)
+    assert found.best(set()) == (1, 0.4)
+    assert math.isnan(found.values["mae"]["valid"][3])
+
+
+def test_any_log_where_there_is_no_train_log(tmp_path):
+    (tmp_path / "b.log").write_text(JSON.splitlines()[2], encoding="utf-8")
+    (tmp_path / "a.log").write_text(JSON.splitlines()[0], encoding="utf-8")
+    assert curves.read(tmp_path).values["wa"]["valid"] == {1: 0.25, 2: 0.5}
+    (tmp_path / "train.log").write_text(JSON.splitlines()[1], encoding="utf-8")
+    assert curves.read(tmp_path).values["wa"] == {"train": {1: 0.18}}
+
+
+@pytest.mark.parametrize(
+    "line", ['| INFO | valid | {"epoch": 1, "valid_l', "| INFO | train | begin training epoch 1", "\udcff", "", "a | b"]
+)
+def test_torn_and_other_lines_are_passed_over(tmp_path, line):
+    (tmp_path / "train.log").write_bytes(line.encode("utf-8", "surrogateescape"))
+    found = curves.read(tmp_path)
+    assert found.values == {}
+    assert found.best(set()) is None
