@@ -277,7 +277,8 @@ def _sets(truth: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> tuple[Array, A
     truth = np.asarray(truth, np.float64).reshape(-1, n)
     scores = _finite(scores, truth.shape)
     known = ~np.isnan(truth).any(1)
-    return truth[known].astype(np.int64), scores[known]
+    # Column by column in memory, because scikit-learn goes through the classes one by one.
+    return np.asfortranarray(truth[known].astype(np.int64)), np.asfortranarray(scores[known])
 
 
 def _numbers(truth: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> tuple[Array, Array]:
@@ -382,20 +383,3 @@ _METRICS: dict[str, dict[str, Metric]] = {
         "f1_non0": partial(_signs, "wf1", False),
     },
 }
-
-
-def regression(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> dict[str, float]:
-    """`compute` for regression."""
-    return compute("regression", (), truth, prediction)
-
-
-def binary_counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Array:
-    """Counts (K, 2, 2) of booleans (N, K)."""
-    truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
-    return np.stack([confusion(truth[:, k], prediction[:, k], 2) for k in range(truth.shape[1])])
-
-
-def binary_each(counts: npt.ArrayLike) -> dict[str, Array]:
-    """Per-class accuracy and weighted F1 of `binary_counts`."""
-    scores = [from_confusion(matrix) for matrix in np.asarray(counts)]
-    return {"acc": np.array([each["wa"] for each in scores]), "f1": np.array([each["wf1"] for each in scores])}
