@@ -328,6 +328,15 @@ def test_metrics_are_those_of_the_kind(name):
     assert tuple(found) == kind.metric_names == metrics.names(name, TARGETS[name].classes)
 
 
+@pytest.mark.parametrize("size", [20, 21])
+def test_the_log_has_single_classes_where_they_are_few(size):
+    kind = kind_of(Target("events", "multilabel", tuple(f"e{k}" for k in range(size))))
+    found = kind.metrics(np.eye(size), np.full((size, size), 0.25))
+    assert set(kind.metric_names) <= set(found)
+    assert ("acc_e0" in kind.metric_names) == (size <= 20)
+    assert "f1_e19" in found  # in results.json they always are
+
+
 # Answers
 
 
