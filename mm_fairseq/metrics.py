@@ -304,15 +304,18 @@ def _set_f1(name: str, truth: Array, scores: Array) -> float:
 
 
 def _map(truth: Array, scores: Array) -> float:
-    truth = _one_hot(truth, scores)
-    occurs = truth.any(0)
-    return float(average_precision_score(truth[:, occurs], scores[:, occurs])) if occurs.any() else NAN
+    return _mean_over_classes(average_precision_score, truth, scores, lambda yes: yes.any())
 
 
 def _auc(truth: Array, scores: Array) -> float:
-    truth = _one_hot(truth, scores)
-    both = truth.any(0) & ~truth.all(0)
-    return float(roc_auc_score(truth[:, both], scores[:, both])) if both.any() else NAN
+    return _mean_over_classes(roc_auc_score, truth, scores, lambda yes: yes.any() and not yes.all())
+
+
+def _mean_over_classes(metric: Metric, truth: Array, scores: Array, defined: Callable[[Array], Any]) -> float:
+    """Unweighted mean of a yes/no metric; scikit-learn's own mean copies all scores once for each class."""
+    columns = zip(_one_hot(truth, scores).T, scores.T, strict=True)
+    values = [metric(yes, score) for yes, score in columns if defined(yes)]
+    return float(np.mean(values)) if values else NAN
 
 
 def _one_hot(truth: Array, scores: Array) -> Array:
