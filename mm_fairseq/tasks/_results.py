@@ -29,17 +29,18 @@ def of_batch(
     """The results of one batch.
 
     Raises:
-        MMFairseqError: a score is not a finite number; it names the utterances.
+        MMFairseqError: a logit is not a finite number; it names the utterances.
     """
     index = sample["id"].cpu().numpy()
-    scores = {name: kind.probabilities(logits[name].float()).cpu().numpy() for name, kind in kinds.items()}
-    for name, values in scores.items():
-        wrong = ~np.isfinite(values).reshape(len(index), -1).all(1)
+    scores = {}
+    for name, kind in kinds.items():
+        wrong = ~logits[name].isfinite().all(-1).cpu().numpy()
         if wrong.any():
             ids = ", ".join(dataset.utterances[i].id for i in index[wrong])
             raise MMFairseqError(
                 f"{dataset.subset}: the model's prediction of {name!r} is not a finite number for {ids}"
             )
+        scores[name] = kind.probabilities(logits[name].float()).cpu().numpy()
     return {"index": index, "scores": scores}
 
 

@@ -189,6 +189,9 @@ class EmotionPredictionTask(FairseqTask):
     @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Target name to kind."""
+        names = {entry["name"] for entry in self.state.targets}
+        if self.cfg.targets and {name.strip() for name in self.cfg.targets.split(",")} != names:
+            raise MMFairseqError(f"--targets {self.cfg.targets}: the checkpoint predicts {', '.join(sorted(names))}")
         targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in self.state.targets]
         return {target.name: kind_of(target, self.cfg.soft_labels) for target in targets}
 
