@@ -1,4 +1,4 @@
-"""Fixtures that several folders share; tests that need a GPU or real recordings are skipped where there are none."""
+"""Fixtures that several folders share; what needs a GPU, real recordings or minutes is skipped where it has none."""
 
 import os
 import shutil
@@ -11,11 +11,13 @@ from databin_factory import write_data_bin
 from mm_fairseq.toy import checkpoints as toy_checkpoints
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     real_data = os.environ.get("MM_FAIRSEQ_REAL_DATA", "")
     missing = {}
     if not (real_data and Path(real_data).is_dir()):
         missing["real"] = pytest.mark.skip(reason="MM_FAIRSEQ_REAL_DATA names no folder of real recordings")
+    if "slow" not in config.option.markexpr:
+        missing["slow"] = pytest.mark.skip(reason="takes minutes: pytest -m slow")
     if not torch.cuda.is_available():
         missing["gpu"] = pytest.mark.skip(reason="no CUDA device")
     for item in items:

@@ -1,6 +1,7 @@
 """The command `mm-fairseq`: one module a subcommand, imported only when it is chosen.
 
-A module `cli/<name, - as _>.py` has `add_arguments(parser)` and `run(args) -> int`, the exit status.
+A module `cli/<name, - as _>.py` has `add_arguments(parser)` and `run(args) -> int`, the exit status. One with `FURTHER`
+(what it is, in words) gets the words behind `--` untouched, as `args.further`.
 """
 
 import argparse
@@ -18,6 +19,9 @@ COMMANDS = {
     "prepare": "turn a raw corpus into a manifest with splits and targets",
     "binarize": "decode a prepared corpus into a data-bin for training",
     "report": "turn predictions into tables, pictures and a web page",
+    "crossval": "train and test every fold and seed of a protocol, and add up",
+    "compare": "test whether two files of predictions differ",
+    "validate-subsets": "evaluate a checkpoint on every subset of its modalities",
     "toy": "write a small corpus or small checkpoints in the real formats",
     "doctor": "tell what is installed, what works and how to mend the rest",
     "user-dir": "print the folder to give to fairseq as --user-dir",
@@ -45,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = import_module(f".{name.replace('-', '_')}", __name__)
     parser = argparse.ArgumentParser(prog=prog, description=_sentence(module.__doc__ or COMMANDS[name]))
     module.add_arguments(parser)
-    args = parser.parse_args(words[1:])
+    words, further = words[1:], []
+    if told := getattr(module, "FURTHER", ""):
+        parser.usage = f"{parser.format_usage().removeprefix('usage: ').rstrip()} -- {told}"
+        cut = words.index("--") if "--" in words else len(words)
+        words, further = words[:cut], words[cut + 1 :]
+    args = parser.parse_args(words, argparse.Namespace(further=further))
     try:
         return module.run(args)
     except MMFairseqError as error:
@@ -65,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _without_command(words: list[str]) -> int:
-    listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<16} {text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="mm-fairseq",
         usage="mm-fairseq COMMAND [arguments]",

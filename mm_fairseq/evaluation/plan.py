@@ -76,8 +76,8 @@ def make(
         arguments: of fairseq-train.
 
     Raises:
-        MMFairseqError: an unknown protocol or fold (lists those there are), a seed that is no number, or an argument
-            that cross-validation sets by itself.
+        MMFairseqError: an unknown protocol or fold (lists those there are), a seed that is no number, an argument that
+            cross-validation sets by itself, or no architecture.
     """
     known = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in _meta(data)["protocols"]}
     if not known:
@@ -93,6 +93,8 @@ def make(
     if not numbers:
         raise MMFairseqError("--seeds: at least one")
     commands.refuse(arguments, OWNED, "crossval")
+    if all(commands.option(arguments, name) is None for name in ("--arch", "-a")):
+        raise MMFairseqError("no --arch among the arguments of fairseq-train, which stand behind --")
     chosen = tuple(fold for fold in known[protocol] if fold in folds or not folds)
     return Plan(data, protocol, chosen, numbers, out, tuple(commands.with_defaults(arguments, DEFAULTS)))
 
@@ -116,12 +118,12 @@ def settings(plan: Plan) -> dict[str, Any]:
 
 
 def check_same(path: Path, now: Mapping[str, Any]) -> None:
-    """Write the settings, or compare them with those that are there.
+    """Write the settings; where something was trained with those that are there, compare.
 
     Raises:
         MMFairseqError: they differ; it says in what.
     """
-    if not path.is_file():
+    if not path.is_file() or not any(path.parent.rglob("*.pt")):
         write_atomic(path, to_json(now).encode())
         return
     try:

@@ -36,6 +36,18 @@ def test_runs_the_chosen_module_with_its_arguments(command):
     assert (cli.main(["toy", "--loud"]), cli.main(["toy"])) == (7, 8)
 
 
+def test_words_behind_two_dashes_are_handed_on_untouched(command, monkeypatch, capsys):
+    seen = []
+    command(lambda args: seen.append((args.loud, args.further)) or 0)
+    monkeypatch.setattr(sys.modules["mm_fairseq.cli.toy"], "FURTHER", "arguments of another", raising=False)
+    cli.main(["toy", "--loud", "--", "--lr", "-1", "--", "--help"])
+    cli.main(["toy"])
+    assert seen == [(True, ["--lr", "-1", "--", "--help"]), (False, [])]
+    with pytest.raises(SystemExit):
+        cli.main(["toy", "--help"])
+    assert capsys.readouterr().out.startswith("usage: mm-fairseq toy [-h] [--loud] -- arguments of another\n")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [

@@ -9,8 +9,8 @@ from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.evaluation import plan
 
 
-def make(data, protocol="loso", folds=(), seeds=("1",), arguments=()):
-    return plan.make(data, protocol, folds, seeds, data.parent / "out", arguments)
+def make(data, protocol="loso", folds=(), seeds=("1",), arguments=(), arch=("--arch", "a")):
+    return plan.make(data, protocol, folds, seeds, data.parent / "out", (*arch, *arguments))
 
 
 def test_everything_by_default(data):
@@ -24,7 +24,7 @@ def test_everything_by_default(data):
 def test_defaults_give_way_to_the_users_arguments(data):
     arguments = ["--criterion", "mine", "--log-format=json", "--lr", "-1"]
     words = make(data, arguments=arguments).arguments
-    assert words == ("--task", "emotion_prediction", "--no-epoch-checkpoints", *arguments)
+    assert words == ("--task", "emotion_prediction", "--no-epoch-checkpoints", "--arch", "a", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,7 @@ def test_defaults_give_way_to_the_users_arguments(data):
         ({"seeds": ("1", "one")}, r"--seeds 'one': whole numbers"),
         ({"seeds": ()}, r"--seeds: at least one"),
         ({"arguments": ("--lr", "1", "--save-dir", "x", "--seed=3")}, r"crossval sets --save-dir, --seed by itself"),
+        ({"arch": ()}, r"no --arch among the arguments"),
         ({"arguments": ("--valid-subset", "test")}, r"crossval sets --valid-subset by itself"),
     ],
 )
@@ -64,7 +65,9 @@ def test_a_data_bin_that_is_none(data, meta, message):
 def test_what_differs_from_the_first_time_is_told(data, tmp_path):
     path, made = tmp_path / "crossval.json", make(data, arguments=("--lr", "0.1"))
     first = plan.settings(made)
+    plan.check_same(path, {**first, "protocol": "one in which nothing was trained"})
     plan.check_same(path, first)
+    (tmp_path / "checkpoint_last.pt").write_text("")
     plan.check_same(path, plan.settings(replace(made, seeds=(5,), folds=("2",))))
     changed = [
         (
@@ -86,5 +89,6 @@ def test_what_differs_from_the_first_time_is_told(data, tmp_path):
 
 def test_settings_that_are_none(data, tmp_path):
     (tmp_path / "crossval.json").write_text("{}")
+    (tmp_path / "checkpoint_last.pt").write_text("")
     with pytest.raises(MMFairseqError, match="not the settings of a cross-validation"):
         plan.check_same(tmp_path / "crossval.json", plan.settings(make(data)))
