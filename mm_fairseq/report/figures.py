@@ -106,7 +106,7 @@ def confusion(summary: Summary) -> str:
                 f"{summary.matrix[row, column]}",
                 ha="center",
                 va="center",
-                color=PAPER if rates[row, column] > 0.55 else INK,
+                color=PAPER if rates[row, column] > 0.8 else INK,
                 fontsize=9 if len(labels) < 12 else 6,
             )
         rotation = 45 if max(map(len, labels)) > 6 else 0
@@ -129,7 +129,7 @@ def scatter(summary: Summary) -> str:
         axes.plot(line, line, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.plot(summary.truth, summary.said, "o", color=HIT, alpha=0.45, markersize=3.5, markeredgewidth=0)
         axes.set(xlabel="truth", ylabel="prediction", title=f"{summary.group.name}, {summary.group.split}")
-        axes.grid(axis="both")
+        axes.grid(visible=True, axis="both")
         return _svg(figure)
 
 

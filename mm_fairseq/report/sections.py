@@ -124,15 +124,16 @@ class Report:
     @property
     def overview(self) -> Table:
         """The main metrics of every target and split."""
+        shown = list(dict.fromkeys(metric for section in self.sections for metric in section.summary.main))
         rows = [
             (
                 section.title,
-                ", ".join(f"{name} {tables.number(section.summary.values[name])}" for name in section.summary.main),
+                *(tables.number(section.summary.values.get(metric)) for metric in shown),
                 f"{len(section.summary.items):,}",
             )
             for section in self.sections
         ]
-        return Table("All targets", ("target and split", "metrics", "n"), rows, False)
+        return Table("All targets", ("target and split", *shown, "n"), rows)
 
 
 def build(all_runs: Sequence[Run], resamples: int) -> Report:
