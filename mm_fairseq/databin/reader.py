@@ -1,6 +1,5 @@
 """Reading a stream by memory map: no copy, cheap to pickle and to fork."""
 
-import hashlib
 import mmap
 import os
 from bisect import bisect_right
@@ -77,12 +76,3 @@ class StreamReader:
             raise MMFairseqError(f"{path}: changed since this data-bin was opened; open it again")
         with open(path, "rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.dtype)
-
-
-def fingerprint(data_bin: Path) -> str:
-    """Sha256 of what a data-bin holds: its rows, its splits and the receipts of its shards, wherever it lies."""
-    rows = (data_bin / "manifest.tsv").read_bytes().partition(b"\n")[2]  # without the root
-    digest = hashlib.sha256(rows)
-    for path in sorted([*data_bin.glob("*/shard-*.json"), *data_bin.glob("splits/*/*/*.npy")]):
-        digest.update(f"{path.relative_to(data_bin).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()

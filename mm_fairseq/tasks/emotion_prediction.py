@@ -1,9 +1,8 @@
 """The task: a data-bin to datasets, options to a self-contained model, logs to metrics and predictions."""
 
-import json
 import logging
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import DictConfig, open_dict
 
 from .. import backbones
-from ..databin import fingerprint
+from ..databin import DataBin, Place, fingerprint
 from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, Manifest, normalised
+from ..manifest import MODALITIES, normalised
 from ..targets import Kind, Target, kind_of, read_targets
-from . import _results, _run
+from . import _choices, _results, _run
 from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class EmotionPredictionTask(FairseqTask):
             logger.warning("--eval-matric: metrics are always computed")
         if cfg.data_raw:
             logger.warning("--data-raw %s: the data-bin holds the raw data", cfg.data_raw)
-        self.state.add_factory("meta", self._read_meta)
+        self.state.add_factory("meta", lambda: self.data_bin.meta)
         self.state.add_factory("targets", self._read_targets)
         self.state.add_factory("dictionary", self._read_dictionary)
         self.state.add_factory("modalities", self._choose_modalities)
@@ -66,109 +65,46 @@ class EmotionPredictionTask(FairseqTask):
 
     # What is known of the data
 
-    @property
-    def data(self) -> Path:
-        return Path(self.cfg.data)
+    @cached_property
+    def data_bin(self) -> DataBin:
+        return DataBin(self.cfg.data)
 
-    def _read_meta(self) -> dict[str, Any]:
-        path = self.data / "meta.json"
-        if not path.is_file():
-            raise MMFairseqError(f"{self.data}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
-        try:
-            meta = json.loads(path.read_bytes())
-            complete = meta.get("complete")
-        except (ValueError, AttributeError) as error:
-            raise MMFairseqError(f"{path}: damaged ({error}); binarize again") from error
-        if not complete:
-            raise MMFairseqError(f"{self.data}: binarizing was not finished; go on with `mm-fairseq binarize --resume`")
-        return meta
+    @property
+    def place(self) -> Place:
+        """The protocol and fold that the options name."""
+        return self.data_bin.place(self.cfg.protocol, self.cfg.fold)
+
+    def _all_targets(self) -> list[Target]:
+        return read_targets(self.data_bin.path / "targets.json")
 
     def _read_targets(self) -> list[dict[str, Any]]:
-        targets = read_targets(self.data / "targets.json")
-        flags = {
-            "binary_each": self.cfg.binary_target_iemocap,
-            "single": self.cfg.softmax_target_meld,
-            "regression": self.cfg.regression_target_mos,
-        }
-        chosen = [kind for kind, given in flags.items() if given]
-        if len(chosen) > 1:
-            raise MMFairseqError(
-                "--binary-target-iemocap, --softmax-target-meld and --regression-target-mos exclude each other"
-            )
-        if chosen:
-            if chosen[0] == "regression":
-                targets = [replace(target, classes=(), votes="", kind="regression") for target in targets]
-            else:
-                targets = [replace(target, kind=chosen[0]) for target in targets]
-        if self.cfg.targets:
-            wanted = [name.strip() for name in self.cfg.targets.split(",")]
-            names = [target.name for target in targets]
-            if unknown := [name for name in wanted if name not in names]:
-                raise MMFairseqError(f"--targets {unknown[0]!r} is not in {self.data}; it has {', '.join(names)}")
-            targets = [target for target in targets if target.name in wanted]
-        if self.cfg.soft_labels and not any(target.votes for target in targets):
-            raise MMFairseqError(f"--soft-labels: {self.data} has no votes of annotators for {targets[0].name!r}")
-        outputs = {target.name: kind_of(target).outputs for target in targets}
-        if self.cfg.num_classes and set(outputs.values()) != {self.cfg.num_classes}:
-            raise MMFairseqError(
-                f"--num-classes {self.cfg.num_classes}, but the data-bin's targets have outputs {outputs}"
-            )
-        return [asdict(target) | {"classes": list(target.classes)} for target in targets]
+        chosen = _choices.targets(self.cfg, self._all_targets(), str(self.data_bin))
+        return [asdict(target) | {"classes": list(target.classes)} for target in chosen]
 
     def _read_dictionary(self) -> list[str]:
-        path = self.data / "dict.txt"
+        path = self.data_bin.path / "dict.txt"
         return Dictionary.load(str(path)).symbols if path.is_file() else Dictionary().symbols
 
     def _choose_modalities(self) -> list[str]:
         there = sorted(set(self.state.meta["streams"]) & set(MODALITIES))
-        named, flagged = self._wished_modalities()
-        if named and flagged and named != flagged:
-            raise MMFairseqError(
-                f"--modalities {self.cfg.modalities} contradicts the flags for {', '.join(sorted(flagged))}"
-            )
-        return self._known_modalities(named or flagged, there, str(self.data))
-
-    def _wished_modalities(self) -> tuple[set[str], set[str]]:
-        """What --modalities names, and what the original's flags name."""
-        flags = {"audio": self.cfg.a_only, "text": self.cfg.t_only, "video": self.cfg.v_only}
-        named = {name.strip() for name in self.cfg.modalities.split(",")} if self.cfg.modalities else set()
-        return named, {name for name, given in flags.items() if given or self.cfg.all_in}
-
-    def _known_modalities(self, wished: set[str], there: list[str], place: str) -> list[str]:
-        for name in sorted(wished):
-            if name not in there:
-                raise MMFairseqError(f"modality {name!r} is not in {place}; it has {', '.join(there)}")
-        return sorted(wished) or there
+        return _choices.modalities(self.cfg, there, str(self.data_bin))
 
     @cached_property
     def given(self) -> list[str]:
-        """The modalities that the model gets to see: fewer than it was trained on where `fairseq-validate` says so.
-
-        The options of the training stand beside those of `fairseq-validate`: what both of them name is meant.
-        """
+        """The modalities that the model gets to see."""
         there = self.state.modalities
-        if not self.from_checkpoint:
-            return there
-        named, flagged = (self._known_modalities(wish, there, "the checkpoint") for wish in self._wished_modalities())
-        if not set(named) & set(flagged):
-            raise MMFairseqError(
-                f"--modalities {self.cfg.modalities} contradicts the flags for {', '.join(flagged)}: "
-                "nothing is left to give to the model"
-            )
-        return sorted(set(named) & set(flagged))
+        return _choices.given_modalities(self.cfg, there) if self.from_checkpoint else there
 
     def _find_attributes(self) -> list[str]:
-        taken = {
-            column for target in read_targets(self.data / "targets.json") for column in (target.name, target.votes)
-        }
-        return [column for column in self.manifest.extra if column not in taken]
+        taken = {column for target in self._all_targets() for column in (target.name, target.votes)}
+        return [column for column in self.data_bin.manifest.extra if column not in taken]
 
     def _count_positives(self) -> dict[str, Any]:
-        rows = np.load(self._split_path("train"))
+        manifest, rows = self.data_bin.manifest, self.data_bin.rows(self.place, "train")
         counted = {}
         for name, kind in self.kinds.items():
             if kind.classes:
-                labels = [self.manifest.utterances[row].labels.get(name, "") for row in rows]
+                labels = [manifest.utterances[row].labels.get(name, "") for row in rows]
                 positives, items = kind.positives([kind.encode(label) for label in labels])
                 counted[name] = [positives.tolist(), items]
                 if absent := [label for label, count in zip(kind.classes, positives) if not count]:
@@ -183,16 +119,10 @@ class EmotionPredictionTask(FairseqTask):
         return {name: (np.array(counts), items) for name, (counts, items) in self.state.positives.items()}
 
     @cached_property
-    def manifest(self) -> Manifest:
-        return Manifest.read(self.data / "manifest.tsv")
-
-    @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Target name to kind."""
-        names = {entry["name"] for entry in self.state.targets}
-        if self.cfg.targets and {name.strip() for name in self.cfg.targets.split(",")} != names:
-            raise MMFairseqError(f"--targets {self.cfg.targets}: the checkpoint predicts {', '.join(sorted(names))}")
         targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in self.state.targets]
+        _choices.check_targets(self.cfg, targets)
         return {target.name: kind_of(target, self.cfg.soft_labels) for target in targets}
 
     @property
@@ -211,7 +141,9 @@ class EmotionPredictionTask(FairseqTask):
         if from_checkpoint:
             return self._with_limits(super().build_model(cfg, from_checkpoint))
         checkpoint = _run.resume_path(cfg)
-        if checkpoint is not None and not all((self.data / name).is_file() for name in ("targets.json", "dict.txt")):
+        if checkpoint is not None and not all(
+            (self.data_bin.path / name).is_file() for name in ("targets.json", "dict.txt")
+        ):
             self.state.merge_state_dict(backbones.base.read_checkpoint(checkpoint)["task_state"])
         for name in ("meta", "targets", "dictionary", "modalities", "attributes", "run"):
             getattr(self.state, name)  # made now, so that it is saved
@@ -258,7 +190,7 @@ class EmotionPredictionTask(FairseqTask):
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold."""
-        path = self._split_path(split)
+        rows = self.data_bin.rows(self.place, split)
         dictionary = self.source_dictionary
         ends = (self.cfg.init_token, dictionary.bos()), (self.cfg.separator_token, dictionary.eos())
         bos, eos = (default if given < 0 else given for given, default in ends)
@@ -266,12 +198,12 @@ class EmotionPredictionTask(FairseqTask):
             raise MMFairseqError(
                 f"--init-token {bos}, --separator-token {eos}: the dictionary has only {len(dictionary)} symbols"
             )
-        logger.info("%s: protocol %s, fold %s", split, *self._protocol())
+        logger.info("%s: protocol %s, fold %s", split, *self.place)
         self.datasets[split] = RawAudioTextVideoDataset(
-            self.data,
+            self.data_bin.path,
             split,
-            np.load(path),
-            self.manifest.utterances,
+            rows,
+            self.data_bin.manifest.utterances,
             self.state.modalities,
             self.kinds,
             self.limits,
@@ -280,30 +212,6 @@ class EmotionPredictionTask(FairseqTask):
             withheld=set(self.state.modalities) - set(self.given),
             attributes=self.state.attributes,
         )
-
-    def _split_path(self, split: str) -> Path:
-        protocol, fold = self._protocol()
-        path = self.data / "splits" / protocol / fold / f"{split}.npy"
-        if not path.is_file():
-            there = sorted(file.stem for file in path.parent.glob("*.npy"))
-            raise MMFairseqError(
-                f"{self.data}: no split {split!r} in {protocol}, fold {fold}; it has {', '.join(there)}"
-            )
-        return path
-
-    def _protocol(self) -> tuple[str, str]:
-        protocols = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in self._read_meta()["protocols"]}
-        if not protocols:
-            raise MMFairseqError(
-                f"{self.data}: no utterance belongs to a split; fill the manifest's column `split` and binarize again"
-            )
-        protocol = self.cfg.protocol or next(iter(protocols))
-        if protocol not in protocols:
-            raise MMFairseqError(f"--protocol {protocol!r}; {self.data} has {', '.join(protocols)}")
-        fold = self.cfg.fold or protocols[protocol][0]
-        if fold not in protocols[protocol]:
-            raise MMFairseqError(f"--fold {fold!r}; protocol {protocol} has {', '.join(protocols[protocol])}")
-        return protocol, fold
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """As fairseq's, but no utterance is left out.
@@ -387,14 +295,19 @@ class EmotionPredictionTask(FairseqTask):
 
     def _about(self) -> dict[str, Any]:
         """What `results.json` says of the run beside its figures."""
-        protocol, fold = self._protocol()
-        place = {"protocol": protocol, "fold": fold, "modalities": self.given, "data": fingerprint(self.data)}
-        state = {"updates": self.state.updates, "targets": self.state.targets}
-        return place | self.run.about() | self.state.run | state
+        return {
+            **self.place._asdict(),
+            "modalities": self.given,
+            "data": fingerprint(self.data_bin.path),
+            **self.run.about(),
+            **self.state.run,
+            "updates": self.state.updates,
+            "targets": self.state.targets,
+        }
 
     def _train_texts(self, subset: str) -> set[str] | None:
         """Normalised transcripts of train; None where `subset` is train or there is none."""
-        path = self._split_path(subset).with_name("train.npy")
-        if subset == "train" or not path.is_file():
+        if subset == "train" or "train" not in self.data_bin.splits(self.place):
             return None
-        return {normalised(self.manifest.utterances[row].text) for row in np.load(path)} - {""}
+        utterances, rows = self.data_bin.manifest.utterances, self.data_bin.rows(self.place, "train")
+        return {normalised(utterances[row].text) for row in rows} - {""}

@@ -58,7 +58,7 @@ def test_contradicting_modalities_of_a_validation(data_bin, options, words):
 
 def test_positives_are_counted_in_train(every_kind):
     task = task_of(every_kind)
-    utterances = task.manifest.utterances
+    utterances = task.data_bin.manifest.utterances
     for target in EVERY_KIND:
         labels = [row.labels[target.name] for row in utterances if row.labels[target.name]]
         assert len(labels) < len(utterances)

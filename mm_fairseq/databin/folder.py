@@ -1,0 +1,112 @@
+"""A data-bin as a whole: how it was made, its rows, its protocols, folds and splits."""
+
+import hashlib
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import MMFairseqError
+from ..manifest import Manifest
+
+
+class Place(NamedTuple):
+    """One fold of a protocol."""
+
+    protocol: str
+    fold: str
+
+
+class DataBin:
+    """A folder that `mm-fairseq binarize` wrote.
+
+    Args:
+        path: the folder; read when something of it is asked for.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """How it was made.
+
+        Raises:
+            MMFairseqError: it is no data-bin, damaged, or not finished.
+        """
+        path = self.path / "meta.json"
+        if not path.is_file():
+            raise MMFairseqError(f"{self}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
+        try:
+            meta = json.loads(path.read_bytes())
+            complete = meta.get("complete")
+        except (ValueError, AttributeError) as error:
+            raise MMFairseqError(f"{path}: damaged ({error}); binarize again") from error
+        if not complete:
+            raise MMFairseqError(f"{self}: binarizing was not finished; go on with `mm-fairseq binarize --resume`")
+        return meta
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Its rows."""
+        return Manifest.read(self.path / "manifest.tsv")
+
+    @property
+    def protocols(self) -> dict[str, list[str]]:
+        """Protocol to its folds, the default first.
+
+        Raises:
+            MMFairseqError: there is none.
+        """
+        protocols = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in self.meta["protocols"]}
+        if not protocols:
+            raise MMFairseqError(
+                f"{self}: no utterance belongs to a split; fill the manifest's column `split` and binarize again"
+            )
+        return protocols
+
+    def place(self, protocol: str = "", fold: str = "") -> Place:
+        """The protocol and fold that are meant; the first where none is named.
+
+        Raises:
+            MMFairseqError: there is no such protocol or fold.
+        """
+        protocols = self.protocols
+        protocol = protocol or next(iter(protocols))
+        if protocol not in protocols:
+            raise MMFairseqError(f"--protocol {protocol!r}; {self} has {', '.join(protocols)}")
+        fold = fold or protocols[protocol][0]
+        if fold not in protocols[protocol]:
+            raise MMFairseqError(f"--fold {fold!r}; protocol {protocol} has {', '.join(protocols[protocol])}")
+        return Place(protocol, fold)
+
+    def splits(self, place: Place) -> list[str]:
+        """Names of the splits of a fold."""
+        return sorted(file.stem for file in self.path.glob(f"splits/{place.protocol}/{place.fold}/*.npy"))
+
+    def rows(self, place: Place, split: str) -> np.ndarray:
+        """Row numbers of a split.
+
+        Raises:
+            MMFairseqError: the fold has no such split.
+        """
+        if split not in (there := self.splits(place)):
+            raise MMFairseqError(
+                f"{self}: no split {split!r} in {place.protocol}, fold {place.fold}; it has {', '.join(there)}"
+            )
+        return np.load(self.path / "splits" / place.protocol / place.fold / f"{split}.npy")
+
+
+def fingerprint(data_bin: Path) -> str:
+    """Sha256 of what a data-bin holds: its rows, its splits and the receipts of its shards, wherever it lies."""
+    rows = (data_bin / "manifest.tsv").read_bytes().partition(b"\n")[2]  # without the root
+    digest = hashlib.sha256(rows)
+    for path in sorted([*data_bin.glob("*/shard-*.json"), *data_bin.glob("splits/*/*/*.npy")]):
+        digest.update(f"{path.relative_to(data_bin).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

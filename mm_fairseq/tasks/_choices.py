@@ -1,0 +1,111 @@
+"""What the options choose out of a data-bin: targets and modalities."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import MMFairseqError
+from ..targets import Target, kind_of
+from ._config import EmotionPredictionConfig
+
+
+def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -> list[Target]:
+    """The targets of a training.
+
+    Args:
+        cfg: options.
+        there: the targets of the data-bin.
+        place: its name, for messages.
+
+    Raises:
+        MMFairseqError: options contradict each other or the data-bin.
+    """
+    chosen = _of_kind(cfg, there)
+    if cfg.targets:
+        wanted = _names(cfg.targets)
+        names = [target.name for target in chosen]
+        if unknown := [name for name in wanted if name not in names]:
+            raise MMFairseqError(f"--targets {unknown[0]!r} is not in {place}; it has {', '.join(names)}")
+        chosen = [target for target in chosen if target.name in wanted]
+    if cfg.soft_labels and not any(target.votes for target in chosen):
+        raise MMFairseqError(f"--soft-labels: {place} has no votes of annotators for {chosen[0].name!r}")
+    outputs = {target.name: kind_of(target).outputs for target in chosen}
+    if cfg.num_classes and set(outputs.values()) != {cfg.num_classes}:
+        raise MMFairseqError(f"--num-classes {cfg.num_classes}, but the data-bin's targets have outputs {outputs}")
+    return chosen
+
+
+def check_targets(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> None:
+    """Check that --targets says what the checkpoint predicts.
+
+    Raises:
+        MMFairseqError: it does not.
+    """
+    names = [target.name for target in there]
+    if cfg.targets and set(_names(cfg.targets)) != set(names):
+        raise MMFairseqError(f"--targets {cfg.targets}: the checkpoint predicts {', '.join(names)}")
+
+
+def _of_kind(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> list[Target]:
+    """All targets as the kind that one of the original's flags names."""
+    flags = {
+        "binary_each": cfg.binary_target_iemocap,
+        "single": cfg.softmax_target_meld,
+        "regression": cfg.regression_target_mos,
+    }
+    kinds = [kind for kind, given in flags.items() if given]
+    if len(kinds) > 1:
+        raise MMFairseqError(
+            "--binary-target-iemocap, --softmax-target-meld and --regression-target-mos exclude each other"
+        )
+    if not kinds:
+        return list(there)
+    if kinds == ["regression"]:
+        return [replace(target, classes=(), votes="", kind="regression") for target in there]
+    return [replace(target, kind=kinds[0]) for target in there]
+
+
+def modalities(cfg: EmotionPredictionConfig, there: list[str], place: str) -> list[str]:
+    """The modalities of a training; all of the data-bin's where nothing is chosen.
+
+    Raises:
+        MMFairseqError: options contradict each other or the data-bin.
+    """
+    named, flagged = _wished(cfg)
+    if named and flagged and named != flagged:
+        raise MMFairseqError(f"--modalities {cfg.modalities} contradicts the flags for {', '.join(sorted(flagged))}")
+    return _known(named or flagged, there, place)
+
+
+def given_modalities(cfg: EmotionPredictionConfig, there: list[str]) -> list[str]:
+    """The modalities that a trained model gets to see: fewer than it knows where `fairseq-validate` says so.
+
+    The options of the training stand beside those of `fairseq-validate`: what both of them name is meant.
+
+    Raises:
+        MMFairseqError: the checkpoint does not know one, or nothing is left.
+    """
+    named, flagged = (_known(wish, there, "the checkpoint") for wish in _wished(cfg))
+    if not set(named) & set(flagged):
+        raise MMFairseqError(
+            f"--modalities {cfg.modalities} contradicts the flags for {', '.join(flagged)}: "
+            "nothing is left to give to the model"
+        )
+    return sorted(set(named) & set(flagged))
+
+
+def _wished(cfg: EmotionPredictionConfig) -> tuple[set[str], set[str]]:
+    """What --modalities names, and what the original's flags name."""
+    flags = {"audio": cfg.a_only, "text": cfg.t_only, "video": cfg.v_only}
+    named = set(_names(cfg.modalities)) if cfg.modalities else set()
+    return named, {name for name, given in flags.items() if given or cfg.all_in}
+
+
+def _known(wished: set[str], there: list[str], place: str) -> list[str]:
+    for name in sorted(wished):
+        if name not in there:
+            raise MMFairseqError(f"modality {name!r} is not in {place}; it has {', '.join(there)}")
+    return sorted(wished) or there
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
