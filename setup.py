@@ -40,6 +40,7 @@ setup(
         "regex",
         "jinja2>=3.1",
         "matplotlib>=3.9",
+        "PyYAML>=6",
         "rich>=13",
         "tensorboardX>=2.6",
         "tqdm>=4.66",
