@@ -147,6 +147,7 @@ def _write_pool(plan: Plan, seed: int, summary: Summary) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines).encode())
     one = json.loads((plan.folder(plan.folds[0], seed) / TEST / "results.json").read_bytes())
+    one.pop("updates", None)  # each fold has its own
     place = summary.seeds.index(seed)
     pooled = {
         "fold": ", ".join(plan.folds),

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..databin import fingerprint, write_atomic
+from ..databin import DataBin, fingerprint, write_atomic
 from ..errors import MMFairseqError
 from . import commands
 from .tables import to_json
@@ -79,14 +79,11 @@ def make(
         MMFairseqError: an unknown protocol or fold (lists those there are), a seed that is no number, an argument that
             cross-validation sets by itself, or no architecture.
     """
-    known = {entry["name"]: [str(fold) for fold in entry["folds"]] for entry in _meta(data)["protocols"]}
-    if not known:
-        raise MMFairseqError(f"{data}: no utterance belongs to a split, there is nothing to validate")
-    protocol = protocol or next(iter(known))
-    if protocol not in known:
-        raise MMFairseqError(f"--protocol {protocol!r}; {data} has {', '.join(known)}")
-    if unknown := [fold for fold in folds if fold not in known[protocol]]:
-        raise MMFairseqError(f"--folds {unknown[0]!r}; protocol {protocol} has {', '.join(known[protocol])}")
+    data_bin = DataBin(data)
+    protocol = data_bin.place(protocol).protocol
+    known = data_bin.protocols[protocol]
+    if unknown := [fold for fold in folds if fold not in known]:
+        raise MMFairseqError(f"--folds {unknown[0]!r}; protocol {protocol} has {', '.join(known)}")
     if wrong := [seed for seed in seeds if not seed.isdecimal()]:
         raise MMFairseqError(f"--seeds {wrong[0]!r}: whole numbers from 0 are allowed")
     numbers = tuple(dict.fromkeys(map(int, seeds)))
@@ -95,7 +92,7 @@ def make(
     commands.refuse(arguments, OWNED, "crossval")
     if all(commands.option(arguments, name) is None for name in ("--arch", "-a")):
         raise MMFairseqError("no --arch among the arguments of fairseq-train, which stand behind --")
-    chosen = tuple(fold for fold in known[protocol] if fold in folds or not folds)
+    chosen = tuple(fold for fold in known if fold in folds or not folds)
     return Plan(data, protocol, chosen, numbers, out, tuple(commands.with_defaults(arguments, DEFAULTS)))
 
 
@@ -142,17 +139,3 @@ def told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {each}" for name, each in value.items())
     return str(value)
-
-
-def _meta(data: Path) -> dict[str, Any]:
-    path = data / "meta.json"
-    if not path.is_file():
-        raise MMFairseqError(f"{data}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
-    try:
-        meta = json.loads(path.read_bytes())
-        complete, _ = meta["complete"], meta["protocols"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MMFairseqError(f"{path}: damaged ({error!r}); binarize again") from error
-    if not complete:
-        raise MMFairseqError(f"{data}: binarizing was not finished; go on with `mm-fairseq binarize --resume`")
-    return meta

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones.base import read_checkpoint
-from ..databin import fingerprint, locked, write_atomic
+from ..databin import DataBin, fingerprint, locked, write_atomic
 from ..errors import MMFairseqError
 from . import commands, receipts, scores
 from .commands import Job, Step
@@ -74,8 +74,7 @@ def run(
     state = read_checkpoint(checkpoint).get("task_state") or {}
     if not state.get("modalities"):
         raise MMFairseqError(f"{checkpoint}: not a checkpoint of the task emotion_prediction, it names no modalities")
-    if not (data / "meta.json").is_file():
-        raise MMFairseqError(f"{data}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
+    DataBin(data).place()  # says what is wrong with it
     batch = {} if any(commands.option(arguments, name) for name in BATCHES) else {"--batch-size": "32"}
     words = commands.with_defaults(arguments, {"--task": "emotion_prediction", "--log-format": "simple", **batch})
     about = {
