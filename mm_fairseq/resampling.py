@@ -61,8 +61,9 @@ def paired(
 
     Returns:
         `p` is twice the smaller share of resamples on either side of 0, the observed value counted among them (Davison
-        and Hinkley, Bootstrap Methods and their Application, 1997), so that it is never 0. Interval and p are NaN with
-        fewer than two groups.
+        and Hinkley, Bootstrap Methods and their Application, 1997), so that it is never 0; and it is not below twice
+        the probability G^-G that one group alone is drawn, because few groups show little: 0.5 for two speakers.
+        Interval and p are NaN with fewer than two groups.
     """
 
     def difference(items: npt.NDArray[np.int64]) -> float:
@@ -73,7 +74,9 @@ def paired(
     if not drawn.size or np.isnan(value):
         return Difference(value, np.nan, np.nan, np.nan)
     side = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    return Difference(value, *_ends(drawn, level), min(1.0, float(2 * (side + 1) / (drawn.size + 1))))
+    count = len(set(groups) - {""}) + list(groups).count("")
+    p = max(2 * (side + 1) / (drawn.size + 1), 2 * float(count) ** -count)
+    return Difference(value, *_ends(drawn, level), min(1.0, float(p)))
 
 
 def _distribution(statistic: Statistic, groups: Sequence[str], n: int, seed: int) -> npt.NDArray[np.float64]:

@@ -76,6 +76,13 @@ def test_paired_uses_the_same_resample_for_both():
     assert found.p == pytest.approx(2 / 1001)
 
 
+@pytest.mark.parametrize(("speakers", "p"), [(2, 0.5), (3, 2 / 27), (5, 2 / 1001)])
+def test_few_speakers_prove_little(speakers, p):
+    values = np.arange(30.0)
+    groups = [f"s{item % speakers}" for item in range(30)]
+    assert paired(mean_of(values), mean_of(values + 1), groups).p == pytest.approx(p)
+
+
 def test_paired_p_is_near_that_of_the_t_test():
     rng = np.random.default_rng(2)
     first = rng.normal(size=200)

@@ -29,6 +29,7 @@ class Record:
         versions: package -> version.
         data: sha256 of the data-bin's content.
         checkpoint: file name.
+        updates: that the checkpoint had seen.
         utterances: number scored; -1 where the file does not say.
         metrics: as they were logged.
     """
@@ -43,6 +44,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     data: str = ""
     checkpoint: str = ""
+    updates: str = ""
     utterances: int = -1
     metrics: dict[str, float | None] = field(default_factory=dict)
 
@@ -110,9 +112,8 @@ def read_record(file: Path) -> Record | None:
         return None
     try:
         row = json.loads(file.read_text(encoding="utf-8"))
-        texts = {
-            key: _text(row.get(key)) for key in ("split", "protocol", "fold", "seed", "arch", "data", "checkpoint")
-        }
+        keys = ("split", "protocol", "fold", "seed", "arch", "data", "checkpoint", "updates")
+        texts = {key: _text(row.get(key)) for key in keys}
         count = row.get("utterances")
         return Record(
             **texts,
@@ -158,6 +159,7 @@ def provenance(run: Run) -> Sequence[tuple[str, str]]:
         ("architecture", record.arch),
         ("modalities", " + ".join(record.modalities)),
         ("checkpoint", record.checkpoint),
+        ("updates", record.updates),
         ("data (sha256)", record.data),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]

@@ -68,7 +68,7 @@ class Section:
             return "Intervals: 95 %, bootstrap over utterances, as the speakers are not known."
         if len(speakers) < 2:
             return "No intervals: a bootstrap over speakers needs two of them."
-        few = "; of so few they are too narrow, and p is too small" if len(speakers) < FEW else ""
+        few = "; of so few they are too narrow" if len(speakers) < FEW else ""
         return f"Intervals: 95 %, bootstrap over {len(speakers)} speakers{few}."
 
     @property
