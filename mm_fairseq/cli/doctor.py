@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from .. import versions
 
 PACKAGES = (
     "mm-fairseq",
@@ -319,10 +320,7 @@ def mend(check: Check, problem: Exception) -> str:
 
 def version_of(package: str) -> str | None:
     """Installed version of a distribution."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return versions.installed([package]).get(package)
 
 
 def tone() -> np.ndarray:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from ..media.text import (
 )
 from ..media.video import has_audio
 from ..targets import write_targets
+from ..versions import installed
 from .engines import run_shards
 from .items import SAMPLE_RATE, STREAMS, Items, Settings
 from .prepared import Prepared
@@ -231,7 +231,7 @@ def _begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: list[s
             "vocab_size": settings.vocab_size,
             "max_seconds": settings.max_seconds,
         },
-        "versions": _versions(),
+        "versions": installed(_TOOLS),
         "manifest_sha256": corpus.sha256["manifest.tsv"],
         "targets_sha256": corpus.sha256["targets.json"],
         "splits_sha256": corpus.sha256["splits"],
@@ -290,16 +290,6 @@ def _train_texts(corpus: Prepared) -> list[str]:
     rows = corpus.manifest.utterances
     texts = [rows[number].text for number in corpus.default_train() if rows[number].text.strip()]
     return texts or [row.text for row in rows if row.text.strip()]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _finish(job: Job, corpus: Prepared, meta: dict[str, Any], fresh: int, seconds: float) -> list[str]:

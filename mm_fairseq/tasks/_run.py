@@ -1,11 +1,9 @@
 """What the task has to know of the whole command: its folders, its seed, how the best checkpoint is chosen."""
 
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,7 @@ from omegaconf import DictConfig
 
 from .. import metrics
 from ..errors import MMFairseqError
-
-PACKAGES = ("mm-fairseq", "fairseq-fixed", "torch", "numpy", "scikit-learn")
-
+from ..versions import installed
 
 @dataclass(frozen=True)
 class Run:
@@ -94,13 +90,7 @@ def resume_path(model_cfg: DictConfig) -> Path | None:
 
 def describe() -> dict[str, Any]:
     """The command that this process runs, and the versions that it runs on."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"command": list(sys.argv), "versions": versions}
+    return {"command": list(sys.argv), "versions": installed()}
 
 
 def rank() -> int:
