@@ -14,6 +14,7 @@ from .. import metrics
 from ..errors import MMFairseqError
 from ..versions import installed
 
+
 @dataclass(frozen=True)
 class Run:
     """Options of fairseq beside those of the task.
