@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": CONTRACTS | {"versions", "metrics", "datasets", "databin", "backbones", "models", "fairseq_compat"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
-    "evaluation": {"errors", "metrics", "resampling", "report", "databin", "backbones"},
+    "evaluation": {"errors", "versions", "metrics", "resampling", "report", "databin", "backbones"},
     "__init__": {"fairseq_compat", "criterions", "models", "tasks"},
 }
 ALLOWED["cli"] = {*ALLOWED, "__init__"}

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..databin import DataBin, fingerprint, write_atomic
 from ..errors import MMFairseqError
+from ..versions import installed
 from . import commands
 from .tables import to_json
 
@@ -27,7 +26,6 @@ DEFAULTS = {
     "--log-format": "simple",
     "--no-epoch-checkpoints": None,
 }
-PACKAGES = ("mm-fairseq", "fairseq-fixed", "torch", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -98,19 +96,13 @@ def make(
 
 def settings(plan: Plan) -> dict[str, Any]:
     """What must not change between the jobs of one folder."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     targets = hashlib.sha256((plan.data / "targets.json").read_bytes()).hexdigest()
     return {
         "protocol": plan.protocol,
         "arguments": list(plan.arguments),
         "data": fingerprint(plan.data),
         "targets": targets,
-        "versions": versions,
+        "versions": installed(),
     }
 
 
