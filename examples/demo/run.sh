@@ -53,7 +53,7 @@ beside=$!
 wait "$beside"
 
 step "5/5 report"
-mm-fairseq report "$out/runs/all/test/predictions.jsonl" "$out/report" --name "audio + text + video" \
-    --compare "audio=$out/runs/audio/test/predictions.jsonl" --compare "text=$out/runs/text/test/predictions.jsonl" \
-    --compare "video=$out/runs/video/test/predictions.jsonl" | tee "$out/report.txt"
+mm-fairseq report "$out/runs/all" "$out/report" --name "audio + text + video" \
+    --compare "audio=$out/runs/audio" --compare "text=$out/runs/text" \
+    --compare "video=$out/runs/video" | tee "$out/report.txt"
 printf '\ndone in %d s\n' "$SECONDS"

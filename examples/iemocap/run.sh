@@ -34,4 +34,4 @@ train "$out/data-bin" "$out/fold$fold" --arch ssl_fusion --protocol leave_one_se
     --batch-size 4 --update-freq 2 --max-epoch 32 --patience 8 \
     --best-checkpoint-metric ua --maximize-best-checkpoint-metric "$@"
 score "$out/data-bin" "$out/fold$fold"
-mm-fairseq report "$out/fold$fold/test/predictions.jsonl" "$out/fold$fold/report"
+mm-fairseq report "$out/fold$fold" "$out/fold$fold/report"

@@ -68,7 +68,7 @@ def _line(section: Section, sections: int) -> str:
     """One line for scripts: `test wa=0.812 ua=...`; with the target's name where the report has more than one table."""
     summary = section.summary
     name = [summary.group.name] if sections > 1 else []
-    values = [f"{metric}={summary.values[metric]:.3f}" for metric in summary.headline]
+    values = [f"{metric}={summary.values[metric]:.3f}" for metric in summary.main]
     return " ".join([summary.group.split, *name, *values])
 
 

@@ -94,7 +94,8 @@ def find_files(path: str | os.PathLike) -> list[Path]:
     """The prediction files that `path` names.
 
     Args:
-        path: a file, or a folder: then the `*predictions*.jsonl` below it, or every `*.jsonl` where there is none.
+        path: a file, or a folder: then the `*predictions*.jsonl` below it, or every `*.jsonl` where there is none. Of
+            those only the least deep: a run's folder may hold other evaluations further down.
 
     Raises:
         MMFairseqError: there is no such file, or none in the folder.
@@ -107,7 +108,8 @@ def find_files(path: str | os.PathLike) -> list[Path]:
     found = sorted(path.rglob("*predictions*.jsonl")) or sorted(path.rglob("*.jsonl"))
     if not found:
         raise MMFairseqError(f"{path}: no predictions (*.jsonl) in this folder; `fairseq-validate` writes them")
-    return found
+    depth = min(len(file.parts) for file in found)
+    return [file for file in found if len(file.parts) == depth]
 
 
 def read(path: str | os.PathLike) -> list[Group]:

@@ -18,7 +18,10 @@ from .predictions import MULTILABEL, REGRESSION, Group, Prediction
 
 Array = npt.NDArray[Any]
 
-MAIN = {MULTILABEL: ("map", "wf1", "mf1", "subset_acc"), REGRESSION: ("mae", "corr", "acc2_has0", "acc2_non0", "acc7")}
+MAIN = {
+    MULTILABEL: ("map", "wf1", "mf1", "subset_acc"),
+    REGRESSION: ("mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc7"),
+}
 MAIN_OF_CLASSES = ("wa", "ua", "wf1", "mf1")
 OF_SCORES = ("map", "auc", "ece")
 
@@ -60,7 +63,7 @@ class Summary:
 
     @property
     def main(self) -> tuple[str, ...]:
-        """The few metrics that tables of parts and intervals show."""
+        """The few metrics that tables of parts, intervals and lines for scripts show."""
         return MAIN.get(self.kind, MAIN_OF_CLASSES)
 
     @property

@@ -119,3 +119,10 @@ def test_an_utterance_twice_is_an_error_that_names_both_places(write_lines, line
     write_lines([line(2), line(1)], "b/predictions.jsonl")
     with pytest.raises(MMFairseqError, match=r"b/predictions.jsonl:2: utterance 'utt001'.*a/predictions.jsonl:1"):
         predictions.read(tmp_path)
+
+
+def test_a_run_is_read_without_what_lies_deeper(tmp_path, line):
+    for place in ("test", "valid", "subsets/audio/test"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "predictions.jsonl").write_text(line(1, split=place.split("/")[-1]) + "\n")
+    assert [group.split for group in predictions.read(tmp_path)] == ["test", "valid"]
