@@ -35,7 +35,7 @@ def test_several_targets_carry_their_names(predictions):
     assert "wa" not in found
     assert scores.chosen(groups, ()) == [
         *(f"{metric}_{target}" for target in ("emotion", "mood") for metric in ("wa", "ua", "wf1", "mf1")),
-        *(f"{metric}_value" for metric in ("mae", "corr", "acc2_has0", "acc2_non0", "acc7")),
+        *(f"{metric}_value" for metric in ("mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc7")),
         "exact_match",
     ]
     assert scores.chosen(groups, ["ua", "mae_value", "ua_mood"]) == ["ua_emotion", "ua_mood", "mae_value"]

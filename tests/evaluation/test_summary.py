@@ -94,7 +94,7 @@ def test_regression(predictions):
     part = predictions("p.jsonl", {"a": (1.0, 2.0), "b": (-1.0, -1.5)}, kind="regression", scores={})
     summary = summarise({1: {"1": scores.load(part)}}, resamples=9)
     assert summary.metrics["mae"].mean == 0.75
-    assert summary.shown == ["mae", "corr", "acc2_has0", "acc2_non0", "acc7"]
+    assert summary.shown == ["mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc7"]
 
 
 def test_speakers_nobody_knows(predictions):
