@@ -100,6 +100,7 @@ def logs_of(task, batches, model=None):
 
 def reduced(task, groups):
     """The metrics after groups of logs: all at once in `fairseq-validate`, batch after batch in the trainer."""
+    task.begin_valid_epoch(1, None)
     criterion = criterion_of(task).eval()
     with metrics.aggregate(new_root=True) as found:
         for group in groups:

@@ -19,13 +19,14 @@ def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -
     Raises:
         MMFairseqError: options contradict each other or the data-bin.
     """
-    chosen = _of_kind(cfg, there)
+    chosen = list(there)
     if cfg.targets:
         wanted = _names(cfg.targets)
-        names = [target.name for target in chosen]
+        names = [target.name for target in there]
         if unknown := [name for name in wanted if name not in names]:
             raise MMFairseqError(f"--targets {unknown[0]!r} is not in {place}; it has {', '.join(names)}")
-        chosen = [target for target in chosen if target.name in wanted]
+        chosen = [target for target in there if target.name in wanted]
+    chosen = _of_kind(cfg, chosen)
     if cfg.soft_labels and not any(target.votes for target in chosen):
         raise MMFairseqError(f"--soft-labels: {place} has no votes of annotators for {chosen[0].name!r}")
     outputs = {target.name: kind_of(target).outputs for target in chosen}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fairseq.logging.meters import Meter
 from torch import Tensor
 
 from .. import metrics
@@ -44,8 +43,8 @@ def of_batch(
     return {"index": index, "scores": scores}
 
 
-class Results(Meter):
-    """A meter of fairseq that holds the results of one split.
+class Results:
+    """The results of one split, batch by batch.
 
     Args:
         dataset: the split.
@@ -55,25 +54,20 @@ class Results(Meter):
 
     def __init__(self, dataset: RawAudioTextVideoDataset, kinds: Mapping[str, Kind], whole: bool) -> None:
         self.dataset, self.kinds, self.whole = dataset, kinds, whole
-        self.reset()
-
-    def reset(self) -> None:
         self.batches: list[Batch] = []
         self.values: dict[str, float] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(batch["index"]) for batch in self.batches)
 
     def update(self, batches: Sequence[Batch]) -> None:
         """Take in the results of further batches."""
         self.batches += batches
         self.values = None
 
-    @property
-    def smoothed_value(self) -> int:
-        """Number of utterances."""
-        return sum(len(batch["index"]) for batch in self.batches)
-
     def metric(self, name: str) -> float:
         """A metric by its name in the log."""
-        if self.whole and self.smoothed_value < len(self.dataset):
+        if self.whole and len(self) < len(self.dataset):
             return float("nan")
         if self.values is None:
             self.values = self.metrics()

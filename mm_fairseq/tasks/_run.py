@@ -51,7 +51,7 @@ class Run:
             return
         if self.select not in names:
             raise MMFairseqError(f"--best-checkpoint-metric {self.select!r}; this training logs {', '.join(names)}")
-        if self.maximize == (self.select.partition("_")[0] in metrics.LOWER_IS_BETTER):
+        if self.maximize == metrics.lower_is_better(self.select):
             advice = "leave out" if self.maximize else "add"
             raise MMFairseqError(
                 f"--best-checkpoint-metric {self.select}: the worst checkpoint would be kept; {advice} "
@@ -71,7 +71,7 @@ def settings(task_cfg: DictConfig) -> Run:
         str((root.get("model") or {}).get("_name", "")),
         first.name if path else "",
         Path(root.common_eval.get("results_path") or first.parent) if path else None,
-        bool(root.dataset.max_valid_steps) and not path,  # fairseq-validate takes no heed of it
+        root.dataset.max_valid_steps is not None and not path,  # fairseq-validate takes no heed of it
         "" if root.dataset.disable_validation else root.checkpoint.best_checkpoint_metric,
         root.checkpoint.maximize_best_checkpoint_metric,
     )

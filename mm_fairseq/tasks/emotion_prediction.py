@@ -43,6 +43,7 @@ class EmotionPredictionTask(FairseqTask):
         if not 0 <= cfg.modality_dropout < 1:
             raise MMFairseqError(f"--modality-dropout {cfg.modality_dropout}: a probability, at least 0 and below 1")
         self.limits: dict[str, Limits] = {}
+        self.results: dict[str, _results.Results] = {}
         self.from_checkpoint = from_checkpoint
         self.run = _run.settings(cfg)
         if from_checkpoint:
@@ -273,16 +274,19 @@ class EmotionPredictionTask(FairseqTask):
         else:
             self._log_counts(logs)
 
-    def _log_results(self, subset: str, batches: list[_results.Batch]) -> None:
-        def empty() -> _results.Results:
-            return _results.Results(self.datasets[subset], self.kinds, whole=not self.run.partial)
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Forget the results of the last validation."""
+        self.results.clear()
 
-        metrics.log_custom(empty, "_results", batches)
+    def _log_results(self, subset: str, batches: list[_results.Batch]) -> None:
+        # Not in a meter: fairseq keeps meters of all validations, in memory and in checkpoints.
+        if subset not in self.results:
+            self.results[subset] = _results.Results(self.datasets[subset], self.kinds, whole=not self.run.partial)
+        results = self.results[subset]
+        results.update(batches)
         for name in _results.metric_names(self.kinds):
-            metrics.log_derived(name, lambda meters, name=name: meters["_results"].metric(name))
+            metrics.log_derived(name, lambda _, name=name: self.results[subset].metric(name))
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
-            results = empty()
-            results.update(batches)
             _results.write(self.run.predictions_dir, results, self._about(), self._train_texts(subset))
 
     def _log_counts(self, logs: list[dict[str, Any]]) -> None:

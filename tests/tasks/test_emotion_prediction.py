@@ -106,6 +106,8 @@ def test_soft_labels(every_kind):
 def test_a_flag_that_does_not_fit_the_targets(every_kind):
     with pytest.raises(MMFairseqError, match=r"target 'sentiment': kind 'binary_each' needs at least 2"):
         task_of(every_kind, binary_target_iemocap=True).kinds  # noqa: B018
+    chosen = task_of(every_kind, binary_target_iemocap=True, targets="emotion").kinds
+    assert [kind.target.kind for kind in chosen.values()] == ["binary_each"]
 
 
 def test_regression_flag(own_data_bin):

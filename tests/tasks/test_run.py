@@ -75,6 +75,8 @@ def test_settings_of_a_training():
     found = settings(select="ua", maximize=True, max_valid_steps=5)
     assert found == Run(3, "ssl_fusion", "", None, True, "ua", True)
     assert found.about() == {"seed": 3, "arch": "ssl_fusion", "checkpoint": ""}
+    assert settings(max_valid_steps=0).partial  # one batch, as fairseq counts
+    assert not settings().partial
 
 
 def test_settings_of_a_validation(tmp_path):
