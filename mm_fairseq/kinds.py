@@ -222,7 +222,7 @@ class _Decisions(Kind):
 
     def loss(self, logits: Tensor, goal: Tensor, options: LossOptions = PLAIN) -> Tensor:
         kept = self.present(goal)
-        return sigmoid_loss(self._yes(logits[kept]), self._shares(goal[kept]), options)
+        return sigmoid_loss(self._yes(logits[kept].float()), self._shares(goal[kept]), options)
 
     def balance(self, positives: np.ndarray, items: int) -> np.ndarray:
         """Weights of yes under which yes and no of a class have the same total weight; 1 where one does not occur."""
@@ -343,7 +343,8 @@ class Regression(Kind):
 
     def loss(self, logits: Tensor, goal: Tensor, options: LossOptions = PLAIN) -> Tensor:
         kept = self.present(goal)
-        return REGRESSION[options.regression](logits[kept].float().squeeze(-1), goal[kept], reduction="sum")
+        numbers = logits[kept].float().squeeze(-1)
+        return REGRESSION[options.regression](numbers, goal[kept].float(), reduction="sum")
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.squeeze(-1)

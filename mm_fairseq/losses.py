@@ -40,7 +40,7 @@ PLAIN = LossOptions()
 def softmax_loss(logits: Tensor, shares: Tensor, options: LossOptions = PLAIN) -> Tensor:
     """Cross-entropy of one class out of K. `logits` and `shares` (B, K); a scalar."""
     logits = _adjusted(logits, options)
-    shares = shares * (1 - options.smoothing) + options.smoothing / shares.size(-1)
+    shares = shares.float() * (1 - options.smoothing) + options.smoothing / shares.size(-1)
     terms = _focused(shares, logits.log_softmax(-1), options.gamma)
     if options.weights is not None:
         terms = terms * options.weights.to(terms)
@@ -50,7 +50,7 @@ def softmax_loss(logits: Tensor, shares: Tensor, options: LossOptions = PLAIN) -
 def sigmoid_loss(logits: Tensor, shares: Tensor, options: LossOptions = PLAIN) -> Tensor:
     """Binary cross-entropy of K yes-no decisions, summed over them. `logits` of yes and `shares` (B, K); a scalar."""
     logits = _adjusted(logits, options)
-    shares = shares * (1 - options.smoothing) + options.smoothing / 2
+    shares = shares.float() * (1 - options.smoothing) + options.smoothing / 2
     yes = _focused(shares, F.logsigmoid(logits), options.gamma)
     no = _focused(1 - shares, F.logsigmoid(-logits), options.gamma)
     if options.weights is not None:

@@ -242,6 +242,20 @@ def test_half_precision_logits_are_read_in_single(name):
         torch.testing.assert_close(value, kind.counts(logits.half().float(), goal)[key])
 
 
+@pytest.mark.parametrize("options", [LossOptions(), LossOptions(0.1, regression="mse")], ids=["plain", "options"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_half_precision_goals_are_read_in_single(name, options):
+    """fairseq's --fp16 and --bf16 convert every number of a batch, goals too."""
+    kind, logits, goal = batch(name)
+    goal = goal.half() if goal.is_floating_point() else goal
+    logits = logits.half().requires_grad_()
+    loss = kind.loss(logits, goal, options)
+    loss.backward()
+    expected = kind.loss(logits.float(), goal.float() if goal.is_floating_point() else goal, options)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+    assert logits.grad.isfinite().all()
+
+
 # Balance and prior
 
 
