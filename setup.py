@@ -29,7 +29,7 @@ setup(
         "omegaconf==2.3.0",
         "numpy>=2.1,<2.5",
         "scikit-learn>=1.5",
-        "scipy>=1.13",
+        "scipy>=1.15",
         "soundfile>=0.13",
         "soxr>=0.5",
         "av>=18.1,<19",
