@@ -137,7 +137,7 @@ def test_threads_are_shared_out_only_where_the_caller_has_not_said(tmp_path, hol
 
 
 PARENTS = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 from mm_fairseq.evaluation.commands import Step, run
 
@@ -145,6 +145,7 @@ def job(place):
     yield Step([sys.executable, "-IS", "-c", sys.argv[1], str(place)], place.with_suffix(".log"))
     return ""
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it runs in the background ignore it
 for number in sys.argv[3:]:
     if not os.fork():
         folder = Path(sys.argv[2], number)
