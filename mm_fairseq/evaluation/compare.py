@@ -64,7 +64,7 @@ def table(title: str, comparisons: Sequence[Comparison]) -> Table:
     """A row a metric."""
     rows = []
     for metric, first, second, (value, low, high, p), items, _ in comparisons:
-        name = f"{metric} (lower is better)" if metric.partition("_")[0] in metrics.LOWER_IS_BETTER else metric
+        name = f"{metric} (lower is better)" if metrics.lower_is_better(metric) else metric
         p_text = "-" if math.isnan(p) else f"{p:.4f}"
         rows.append((name, number(first), number(second), f"{value:+.3f}", span(low, high), p_text, str(items)))
     return Table(title, ("metric", "A", "B", "B - A", "95 % interval", "p", "n"), rows)

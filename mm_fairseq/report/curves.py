@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import metrics
+
 TAGS = ("train", "valid")
 LINE = re.compile(rf"\| INFO \| ({'|'.join(TAGS)}) \| (.+)$")
 EPOCH = re.compile(r"epoch\s+(\d+)\s*(?:\||$)")
@@ -40,13 +42,16 @@ class Curves:
                 by_tag = self.values.setdefault(metric, {})
                 by_tag.setdefault(tag, {})[epoch] = value
 
-    def best(self, lower_is_better: set[str]) -> tuple[int, float] | None:
-        """The epoch that the best checkpoint is of, and its value; None where the log does not say."""
+    def best(self) -> tuple[int, float] | None:
+        """The epoch that the best checkpoint is of, and its value; None where the log does not say.
+
+        Of equally good epochs it is the last, as fairseq overwrites the best checkpoint by one that is as good.
+        """
         seen = self.values.get(self.selects, {}).get("valid", {})
-        known = [(epoch, value) for epoch, value in sorted(seen.items()) if math.isfinite(value)]
+        known = [(epoch, value) for epoch, value in sorted(seen.items(), reverse=True) if math.isfinite(value)]
         if not known:
             return None
-        return (min if self.selects in lower_is_better else max)(known, key=lambda pair: pair[1])
+        return (min if metrics.lower_is_better(self.selects) else max)(known, key=lambda pair: pair[1])
 
 
 def read(folder: Path) -> Curves:

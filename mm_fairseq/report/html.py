@@ -49,13 +49,13 @@ def _template(name: str) -> str:
 
 def _share(cell: str, column: str) -> str | None:
     """The cell's number where it is a share of which more is better, so that a bar can be drawn."""
-    lower = column in metrics.LOWER_IS_BETTER or column in ("p", "score")
+    lower = metrics.lower_is_better(column) or column in ("p", "score")
     return cell if not lower and re.fullmatch(r"[01]\.\d{3}", cell) and float(cell) <= 1 else None
 
 
 def _unit(metric: str, *values: float) -> bool:
     """Whether a metric's values can be drawn on a line from 0 to 1."""
-    return metric not in metrics.LOWER_IS_BETTER and all(not np.isnan(value) and 0 <= value <= 1 for value in values)
+    return not metrics.lower_is_better(metric) and all(not np.isnan(value) and 0 <= value <= 1 for value in values)
 
 
 def markdown_text(text: str) -> str:

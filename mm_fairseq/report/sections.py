@@ -216,7 +216,7 @@ def _curves(run: Run, summary: Summary, with_loss: bool, stem: str, taken: set[s
     wanted = [name for metric in summary.main for name in (metric, f"{metric}_{summary.group.name}")]
     if with_loss:
         wanted = ["loss", *wanted, "exact_match", log.selects]
-    best = log.best(set(metrics.LOWER_IS_BETTER))
+    best = log.best()
     pictures = [
         Picture(
             _file_name(f"curve_{stem}_{metric}", taken),

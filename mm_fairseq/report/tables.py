@@ -41,7 +41,7 @@ class Change:
         low, high = self.difference.low, self.difference.high
         if not (low > 0 or high < 0):
             return ""
-        return "better" if (low > 0) != (self.metric in metrics.LOWER_IS_BETTER) else "worse"
+        return "better" if (low > 0) != metrics.lower_is_better(self.metric) else "worse"
 
 
 def number(value: float | None) -> str:

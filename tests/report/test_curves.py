@@ -29,7 +29,7 @@ def test_both_formats_say_the_same(tmp_path, text):
         "wa": {"valid": {1: 0.25, 2: 0.5}, "train": {1: 0.18}},
     }
     assert found.selects == "wa"
-    assert found.best(set()) == (2, 0.5)
+    assert found.best() == (2, 0.5)
 
 
 def test_of_a_repeated_epoch_the_last_one_counts(tmp_path):
@@ -38,15 +38,18 @@ def test_of_a_repeated_epoch_the_last_one_counts(tmp_path):
     assert curves.read(tmp_path).values["wa"]["valid"] == {1: 0.25, 2: 0.75}
 
 
-def test_lower_is_better_and_nan_is_never_best(tmp_path):
-    values = {1: "0.4", 2: "0.3", 3: "nan", 4: "0.35"}
-    stats = [f'{{"epoch": {n}, "valid_mae": "{value}", "valid_best_mae": "0"}}' for n, value in values.items()]
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [("mae", (3, 0.3)), ("mae_sentiment", (3, 0.3)), ("wa", (1, 0.4)), ("loss", (3, 0.3)), ("ua_mood", (1, 0.4))],
+)
+def test_the_last_of_the_best_by_the_metrics_direction_and_nan_never(tmp_path, metric, best):
+    values = {1: "0.4", 2: "0.3", 3: "0.3", 4: "nan", 5: "0.35"}
+    stats = [f'{{"epoch": {n}, "valid_{metric}": "{v}", "valid_best_{metric}": "0"}}' for n, v in values.items()]
     lines = [f"2026 | INFO | valid | {each}" for each in stats]
     (tmp_path / "train.log").write_text("\n".join(lines), encoding="utf-8")
     found = curves.read(tmp_path)
-    assert found.best({"mae"}) == (2, 0.3)
-    assert found.best(set()) == (1, 0.4)
-    assert math.isnan(found.values["mae"]["valid"][3])
+    assert found.best() == best
+    assert math.isnan(found.values[metric]["valid"][4])
 
 
 def test_any_log_where_there_is_no_train_log(tmp_path):
@@ -64,4 +67,4 @@ def test_torn_and_other_lines_are_passed_over(tmp_path, line):
     (tmp_path / "train.log").write_bytes(line.encode("utf-8", "surrogateescape"))
     found = curves.read(tmp_path)
     assert found.values == {}
-    assert found.best(set()) is None
+    assert found.best() is None
