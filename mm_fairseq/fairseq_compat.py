@@ -6,6 +6,8 @@
 import argparse
 import collections
 import functools
+import logging
+import math
 import os
 import sys
 import traceback
@@ -25,6 +27,8 @@ from fairseq.models import distributed_fairseq_model
 
 from .errors import MMFairseqError
 
+logger = logging.getLogger(__name__)
+
 
 def apply() -> None:
     """Make all repairs; a second call changes nothing."""
@@ -37,6 +41,7 @@ def apply() -> None:
         distributed_fairseq_model.DistributedDataParallel
     )
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
+    checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
     progress_bar.progress_bar = _final_loggers(progress_bar.progress_bar)
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
@@ -143,6 +148,22 @@ def _hide_private(original: Callable) -> Callable:
         return original(self, public, *args, **kwargs)
 
     return format_stats
+
+
+def _undefined_is_not_best(original: Callable) -> Callable:
+    """A metric that is not defined (NaN: the correlation of a constant) makes `fairseq-train` forget the best value.
+
+    Whatever comes next is then the best checkpoint, however bad. Here such a validation leaves the best one alone.
+    """
+
+    @functools.wraps(original)
+    def save(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> Any:
+        if val_loss is not None and math.isnan(val_loss):
+            logger.warning("--best-checkpoint-metric %s is not defined here: not the best", cfg.best_checkpoint_metric)
+            val_loss = None
+        return original(cfg, trainer, epoch_itr, val_loss)
+
+    return save
 
 
 _asked: dict[str, Any] = {}

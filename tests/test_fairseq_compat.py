@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import logging
+import math
 import pickle
 import sys
 from argparse import Namespace
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from fairseq import meters
+from fairseq import checkpoint_utils, meters
 from fairseq.data import Dictionary
-from fairseq.dataclass.configs import DistributedTrainingConfig
+from fairseq.dataclass.configs import CheckpointConfig, DistributedTrainingConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
@@ -283,3 +284,47 @@ def test_training_bars_keep_their_own_loggers(validate):
     RECORDERS.clear()
     progress_bar.progress_bar([{}], log_format="none", tensorboard_logdir="other")
     assert [each.folder for each in RECORDERS] == ["other"]
+
+
+class Trainer:
+    """What fairseq's `save_checkpoint` asks of a trainer; remembers the values of what it saved as the best."""
+
+    data_parallel_rank, checkpoint_suffix, task = 0, "", None
+    should_save_checkpoint_on_current_rank = True
+    is_data_parallel_master = True
+
+    def __init__(self):
+        self.best = []
+
+    def consolidate_optimizer(self):
+        pass
+
+    def get_num_updates(self):
+        return 1
+
+    def save_checkpoint(self, path, extra_state):
+        if path.endswith("checkpoint_best.pt"):
+            self.best.append(extra_state["val_loss"])
+
+
+def kept_as_best(module, folder, values):
+    cfg = CheckpointConfig(
+        save_dir=str(folder),
+        no_epoch_checkpoints=True,
+        no_last_checkpoints=True,
+        best_checkpoint_metric="corr",
+        maximize_best_checkpoint_metric=True,
+    )
+    trainer = Trainer()
+    epochs = Namespace(epoch=1, end_of_epoch=lambda: True, state_dict=dict)
+    for value in values:
+        module.save_checkpoint(cfg, trainer, epochs, value)
+    return trainer.best
+
+
+def test_an_undefined_metric_does_not_make_the_best_forgotten(tmp_path, monkeypatch, caplog):
+    values = [math.nan, 0.5, math.nan, 0.3, 0.6, math.nan]
+    monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", -1.0, raising=False)  # taken back afterwards
+    assert kept_as_best(checkpoint_utils, tmp_path, values) == [0.5, 0.6]
+    assert "--best-checkpoint-metric corr is not defined here" in caplog.text
+    assert kept_as_best(original(checkpoint_utils), tmp_path, values) == [0.5, 0.3, 0.6]
