@@ -223,7 +223,7 @@ class EmotionPredictionTask(FairseqTask):
         kwargs |= {"required_batch_size_multiple": 1, "max_positions": None}
         return super().get_batch_iterator(*args, **kwargs)
 
-    @property
+    @cached_property
     def source_dictionary(self) -> Dictionary:
         dictionary = Dictionary()
         for symbol in self.state.dictionary[len(dictionary) :]:
