@@ -145,3 +145,23 @@ def test_results_say_where_they_come_from(trained):
     assert line["text"] == "Sentence 2!"
     assert line["transcript_in_train"] is True
     assert 0.1 < line["seconds"] < 0.5
+
+
+def test_weights_and_biases_gets_the_figures_offline(data, trained, tmp_path, monkeypatch):
+    """Of validation while training and of the final test; the files of W&B hold names as plain bytes."""
+    for name, value in {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, value)
+    path = trained["sentiment"][1] / "checkpoint_best.pt"
+    validate = [data, *TASK, "--path", path, "--valid-subset", "test", "--batch-size", 7, "--wandb-project", "kinds"]
+    train = [data, *TRAIN, *SMALL, "--targets", "sentiment", "--max-epoch", 1, "--save-dir", tmp_path / "run"]
+    jobs = [
+        start("fairseq-validate", *validate, "--results-path", tmp_path / "results"),
+        start("fairseq-train", *train, "--wandb-project", "kinds"),
+    ]
+    for finish in jobs:
+        finish()
+    logged = b"".join(file.read_bytes() for file in (tmp_path / "wandb").rglob("run-*.wandb"))
+    for name in names("regression"):
+        assert f"test/{name}".encode() in logged
+        assert f"valid/{name}".encode() in logged
+    assert b"train/mae" in logged
