@@ -71,6 +71,8 @@ def table(title: str, comparisons: Sequence[Comparison]) -> Table:
 
 
 def _check_same(metric: str, first: Measure, second: Measure) -> None:
+    if not first.items and not second.items:
+        raise MMFairseqError(f"{metric}: no utterance has a true label")
     a, b = ({item.id: item.target for item in each.items} for each in (first, second))
     only = [sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())]
     if any(only):

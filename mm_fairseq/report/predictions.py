@@ -153,8 +153,10 @@ def read(path: str | os.PathLike) -> list[Group]:
 
 
 def _check_classes(group: Group, places: dict[tuple[str, str, str], str]) -> None:
-    """Scores of one target name the same classes in every line, and labels are among them."""
+    """Scores of one target name the same classes in every line, and labels are among them; one class at least."""
     classes = group.classes
+    if not classes and group.kind != REGRESSION:
+        raise MMFairseqError(f"{group.file}: target {group.name!r}: no label and no score names a class")
     for item in group.items:
         fault = None
         if item.scores and set(item.scores) != set(classes):

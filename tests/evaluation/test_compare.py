@@ -69,6 +69,9 @@ def test_what_does_not_compare_is_named(predictions):
             compare.compare(first, second, ["wa"])
     with pytest.raises(MMFairseqError, match="--resamples 0: at least 1"):
         compare.compare(first, first, n=0)
+    unlabelled = scores.load(predictions("u.jsonl", dict.fromkeys(GOOD, (None, "neu"))))
+    with pytest.raises(MMFairseqError, match="wa: no utterance has a true label"):
+        compare.compare(unlabelled, unlabelled, ["wa"])
     regression = dict.fromkeys(GOOD, (0.0, 0.5))
     second = scores.load(predictions("r.jsonl", regression, kind="regression", scores={}))
     with pytest.raises(MMFairseqError, match="the second predictions have no metric 'wa'; they have mae"):

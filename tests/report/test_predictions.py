@@ -101,6 +101,10 @@ SCORES = {"neutral": 0.2, "sad": 0.7, "angry": 0.1}
             r":2: utterance 'u': prediction must be a finite number, got nan",
         ),
         (GOOD | {"kind": "multilabel", "name": "m"}, r":2: utterance 'u': target must be a list of labels, got 'sad'"),
+        (
+            GOOD | {"kind": "multilabel", "name": "m", "target": [], "prediction": [], "scores": {}},
+            r"predictions.jsonl: target 'm': no label and no score names a class",
+        ),
         (GOOD | {"seconds": -1}, r":2: utterance 'u': seconds must be a number of 0 or more"),
         (GOOD | {"seconds": "long"}, r":2: utterance 'u': seconds"),
         (GOOD | {"transcript_in_train": "yes"}, r":2: utterance 'u': transcript_in_train"),
