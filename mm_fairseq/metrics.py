@@ -105,6 +105,11 @@ def describe(name: str) -> str:
     return f"{DESCRIPTIONS[known]} ({name[len(known) + 1 :]})" if known else ""
 
 
+def log_name(metric: str, target: str, several: bool) -> str:
+    """How the log calls a metric: with the target's name where there are several targets."""
+    return f"{metric}_{target}" if several else metric
+
+
 def lower_is_better(name: str) -> bool:
     """Whether a metric, by its name in the log ("mae", "mae_sentiment"), is the better the lower it is."""
     return name.partition("_")[0] in LOWER_IS_BETTER

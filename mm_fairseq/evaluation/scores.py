@@ -95,7 +95,7 @@ def measures(groups: Sequence[Group]) -> dict[str, Measure]:
     """Every metric of the targets of a split by its name in the log."""
     summaries = [summarise(group) for group in groups]
     out = {
-        log_name(metric, summary, summaries): Measure(summary.items, partial(summary.measure, metric))
+        _log_name(metric, summary, summaries): Measure(summary.items, partial(summary.measure, metric))
         for summary in summaries
         for metric in metrics.names(summary.kind, summary.classes)
     }
@@ -117,7 +117,9 @@ def chosen(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
         MMFairseqError: there is no such metric; lists those there are.
     """
     summaries, known = [summarise(group) for group in groups], list(measures(groups))
-    named = {metric: [log_name(metric, summary, summaries) for summary in summaries] for metric in metrics.DESCRIPTIONS}
+    named = {
+        metric: [_log_name(metric, summary, summaries) for summary in summaries] for metric in metrics.DESCRIPTIONS
+    }
     out = []
     for name in asked:
         found = [each for each in (name, *named.get(name, ())) if each in known]
@@ -125,7 +127,7 @@ def chosen(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
             raise MMFairseqError(f"unknown metric {name!r}; these predictions have {', '.join(known)}")
         out += found
     if not asked:
-        out = [log_name(metric, summary, summaries) for summary in summaries for metric in summary.main]
+        out = [_log_name(metric, summary, summaries) for summary in summaries for metric in summary.main]
         out += ["exact_match"] * ("exact_match" in known)
     return list(dict.fromkeys(out))
 
@@ -137,6 +139,5 @@ def check_known(asked: Sequence[str]) -> None:
             raise MMFairseqError(f"unknown metric {name!r}; known: {', '.join(metrics.DESCRIPTIONS)}")
 
 
-def log_name(metric: str, summary: Summary, summaries: Sequence[Summary]) -> str:
-    """How the log calls a metric: with the target's name where there are several targets."""
-    return metric if len(summaries) == 1 else f"{metric}_{summary.group.name}"
+def _log_name(metric: str, summary: Summary, summaries: Sequence[Summary]) -> str:
+    return metrics.log_name(metric, summary.group.name, len(summaries) > 1)

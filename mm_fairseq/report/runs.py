@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import metrics
 from ..errors import MMFairseqError
 from . import curves, predictions
 from .curves import Curves
@@ -139,13 +140,11 @@ def contradictions(run: Run) -> list[str]:
         if record.utterances not in (-1, len(ids)):
             found.append(f"results.json of {split} counts {record.utterances} utterances, the predictions {len(ids)}")
         for summary in here:
-            suffix = f"_{summary.group.name}" if several else ""
             for metric in summary.headline:
-                logged, value = record.metrics.get(metric + suffix), summary.values[metric]
+                name = metrics.log_name(metric, summary.group.name, several)
+                logged, value = record.metrics.get(name), summary.values[metric]
                 if logged is not None and abs(logged - value) > 1e-4:
-                    found.append(
-                        f"results.json of {split} has {metric}{suffix} {logged:.4f}, the predictions {value:.4f}"
-                    )
+                    found.append(f"results.json of {split} has {name} {logged:.4f}, the predictions {value:.4f}")
     return found
 
 

@@ -77,10 +77,11 @@ class Results:
         """Every metric, by its name in the log."""
         index, scores = self.gathered()
         out: dict[str, float] = {}
-        right = {}
+        right, several = {}, len(self.kinds) > 1
         for name, kind in self.kinds.items():
             truth = np.array(self.dataset.truths[name])[index]
-            out |= {log_name(key, name, self.kinds): value for key, value in kind.metrics(truth, scores[name]).items()}
+            values = kind.metrics(truth, scores[name])
+            out |= {metrics.log_name(key, name, several): value for key, value in values.items()}
             known = ~np.isnan(truth).reshape(len(index), -1).any(1) if truth.dtype.kind == "f" else truth >= 0
             if (hits := kind.right(truth, scores[name])) is not None:
                 right[name] = known, hits
@@ -106,14 +107,10 @@ class Results:
         return index[order], scores
 
 
-def log_name(metric: str, target: str, kinds: Mapping[str, Kind]) -> str:
-    """How the log calls a metric: with the target's name where there are several targets."""
-    return metric if len(kinds) == 1 else f"{metric}_{target}"
-
-
 def metric_names(kinds: Mapping[str, Kind]) -> list[str]:
     """All names of `Results.metrics`."""
-    names = [log_name(metric, name, kinds) for name, kind in kinds.items() for metric in kind.metric_names]
+    several = len(kinds) > 1
+    names = [metrics.log_name(key, name, several) for name, kind in kinds.items() for key in kind.metric_names]
     of_classes = [kind for kind in kinds.values() if kind.classes]
     return [*names, "exact_match"] if len(of_classes) > 1 else names
 

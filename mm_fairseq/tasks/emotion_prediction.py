@@ -19,6 +19,7 @@ from ..databin import DataBin, Place, fingerprint
 from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, normalised
+from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _choices, _results, _run
 from ._config import EmotionPredictionConfig
@@ -295,7 +296,8 @@ class EmotionPredictionTask(FairseqTask):
             for key in keys:
                 metrics.log_scalar_sum(key, sum(log[key] for log in logs))
             for metric in kind.counted if keys else ():
-                metrics.log_derived(_results.log_name(metric, name, self.kinds), _results.counted(kind, keys, metric))
+                logged = log_name(metric, name, len(self.kinds) > 1)
+                metrics.log_derived(logged, _results.counted(kind, keys, metric))
 
     def _about(self) -> dict[str, Any]:
         """What `results.json` says of the run beside its figures."""
