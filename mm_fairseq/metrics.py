@@ -190,8 +190,8 @@ def from_binary_counts(counts: npt.ArrayLike) -> dict[str, float]:
         counts: shape (K, 2, 2): class, truth (no, yes), prediction (no, yes).
 
     Returns:
-        `mf1` and `wf1`, macro and weighted mean of the F1 of yes over the classes that occur in the truth; NaN where
-        none does.
+        `mf1`, mean F1 of yes over the classes that occur in truth or prediction, and `wf1`, weighted by their items in
+        the truth; NaN where no class occurs there.
     """
     counts = np.asarray(counts, np.float64)
     n = len(counts)
@@ -203,7 +203,8 @@ def from_binary_counts(counts: npt.ArrayLike) -> dict[str, float]:
     f1, support = scores["f1"][:n], scores["support"][:n]
     if not support.any():
         return {"mf1": NAN, "wf1": NAN}
-    return {"mf1": float(f1[support > 0].mean()), "wf1": float(np.average(f1, weights=support))}
+    occurs = counts[:, 1].sum(1) + counts[:, 0, 1] > 0
+    return {"mf1": float(f1[occurs].mean()), "wf1": float(np.average(f1, weights=support))}
 
 
 def reliability(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 15) -> dict[str, Array]:

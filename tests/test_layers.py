@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors"},
     "resampling": {"errors"},
     "versions": set(),
+    "tables": set(),
     "losses": set(),
     "kinds": {"errors", "registry", "metrics", "losses"},
     "targets": {"errors", "kinds"},
@@ -29,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "databin": CONTRACTS,
     "modules": {"errors", "registry"},
     "toy": CONTRACTS,
-    "report": CONTRACTS | {"metrics", "resampling"},
+    "report": CONTRACTS | {"metrics", "resampling", "tables"},
     "preprocessing": CONTRACTS | {"versions", "corpora", "media", "databin", "backbones"},
     "datasets": CONTRACTS | {"databin", "media"},
     "backbones": {"errors", "registry", "modules", "fairseq_compat"},
@@ -38,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": CONTRACTS | {"versions", "metrics", "datasets", "databin", "backbones", "models", "fairseq_compat"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
-    "evaluation": {"errors", "versions", "metrics", "resampling", "report", "databin", "backbones"},
+    "evaluation": {"errors", "versions", "tables", "metrics", "resampling", "report", "databin", "backbones"},
     "__init__": {"fairseq_compat", "criterions", "models", "tasks"},
 }
 ALLOWED["cli"] = {*ALLOWED, "__init__"}

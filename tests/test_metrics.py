@@ -151,6 +151,12 @@ def test_multilabel_by_hand():
     assert seen["map"] == pytest.approx((1 + 1 / 2) / 2)
 
 
+def test_a_class_that_is_never_there_and_said_counts_for_the_macro_f1():
+    seen = metrics.compute("multilabel", ABC, [[1, 0, 0], [1, 1, 0]], [[0.9, 0.1, 0.8], [0.9, 0.6, 0.1]])
+    assert seen["mf1"] == pytest.approx((1 + 1 + 0) / 3)
+    assert seen["wf1"] == 1
+
+
 def test_empty_label_set_is_a_label():
     seen = metrics.compute("multilabel", ABC, [[0, 0, 0], [0, 0, 0]], [[0.1, 0.2, 0.3], [0.1, 0.9, 0.3]])
     assert (seen["subset_acc"], seen["acc_a"], seen["acc_b"]) == (0.5, 1, 0.5)

@@ -1,4 +1,4 @@
-"""Tables of `evaluation` on the terminal."""
+"""Tables on the terminal."""
 
 import sys
 
@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..evaluation.tables import Table
+from ..tables import Table
 
 
 def show(*parts: Table | str) -> None:
@@ -15,13 +15,18 @@ def show(*parts: Table | str) -> None:
     for part in parts:
         if isinstance(part, str):
             console.print(Text(part), soft_wrap=True)
-            continue
-        drawn = RichTable(title=Text(part.title), title_justify="left")
-        for position, column in enumerate(part.columns):
-            drawn.add_column(Text(column), justify="right" if position else "left", no_wrap=True)
-        for row in part.rows:
-            drawn.add_row(*map(Text, row))
-        console.print(drawn)
+        else:
+            console.print(drawn(part))
+
+
+def drawn(table: Table) -> RichTable:
+    """A table as rich draws it."""
+    out = RichTable(title=Text(table.title), title_justify="left")
+    for position, column in enumerate(table.columns):
+        out.add_column(Text(column), justify="right" if table.numeric and position else "left", no_wrap=position > 0)
+    for row in table.rows:
+        out.add_row(*map(Text, row))
+    return out
 
 
 def words(text: str) -> list[str]:

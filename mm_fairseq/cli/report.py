@@ -4,17 +4,13 @@
 """
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from ..errors import MMFairseqError
 from ..report import Section, write
-from ..report.tables import Table, changes
+from ..report.tables import changes
+from ._tables import show
 
 WIDEST = 12  # classes of a confusion matrix that a terminal shows
 
@@ -45,20 +41,17 @@ def run(args: argparse.Namespace) -> int:
     if args.resamples < 0:
         raise MMFairseqError(f"--resamples {args.resamples}: expected 0 or more")
     report = write(args.predictions, args.out, args.name, [_pair(text) for text in args.compare], args.resamples)
-    width = None if sys.stdout.isatty() else max(120, shutil.get_terminal_size().columns)
-    console = Console(width=width)
     for section in report.sections:
-        console.print(_drawn(section.headline))
+        show(section.headline)
         if section.confusion and len(section.summary.classes) <= WIDEST:
-            console.print(_drawn(section.confusion))
+            show(section.confusion)
         if section.changes:
-            console.print(_drawn(changes(report.name, section.changes)))
+            show(changes(report.name, section.changes))
         for name in section.different:
-            console.print(Text(f"{name} was scored on other utterances than {report.name}: the rows do not compare"))
+            show(f"{name} was scored on other utterances than {report.name}: the rows do not compare")
     for split, (share, items) in report.exact:
-        console.print(Text(f"all targets right at once on {split}: {share:.3f} of {items} utterances"))
-    page = Path(args.out, "index.html").resolve()
-    console.print(Text(f"report: {page}"), soft_wrap=True)
+        show(f"all targets right at once on {split}: {share:.3f} of {items} utterances")
+    show(f"report: {Path(args.out, 'index.html').resolve()}")
     for section in report.sections:
         sys.stdout.write(_line(section, len(report.sections)) + "\n")
     return 0
@@ -77,12 +70,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and separator and path):
         raise MMFairseqError(f"--compare {text!r}: expected NAME=PREDICTIONS, as in audio=runs/audio/predictions.jsonl")
     return name, path
-
-
-def _drawn(table: Table) -> RichTable:
-    drawn = RichTable(title=Text(table.title), title_justify="left")
-    for position, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="right" if table.numeric and position else "left", no_wrap=position > 0)
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    return drawn

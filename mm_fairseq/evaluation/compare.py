@@ -7,8 +7,8 @@ from typing import NamedTuple
 from .. import metrics, resampling
 from ..errors import MMFairseqError
 from ..report.predictions import Group
+from ..tables import Table, number, span
 from .scores import Measure, chosen, measures
-from .tables import Table, number, span
 
 SHOWN = 3  # ids in a message
 

@@ -15,11 +15,11 @@ from typing import Any
 from ..backbones.base import read_checkpoint
 from ..databin import locked, write_atomic
 from ..errors import MMFairseqError
+from ..tables import number, to_json
 from . import commands, receipts, scores
 from .commands import Job, Step, option
 from .plan import Plan, check_same, settings, told
 from .summary import Summary, legend, summarise
-from .tables import number, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def _write_summary(plan: Plan, about: Mapping[str, Any], summary: Summary) -> No
     write_atomic(plan.out / "summary.csv", summary.as_csv().encode())
     table = summary.table(f"{plan.protocol}: {len(plan.folds)} folds, seeds {', '.join(map(str, plan.seeds))}")
     lines = [
-        table.markdown(),
+        f"## {table.title}\n\n{table.markdown()}\n",
         *legend(summary.shown),
         "",
         f"- command: `{shlex.join(plan.command)}`",

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..databin import DataBin, fingerprint, write_atomic
 from ..errors import MMFairseqError
+from ..tables import to_json
 from ..versions import installed
-from . import commands
-from .tables import to_json
+from . import commands, receipts
 
 OWNED = (
     *("--save-dir", "--seed", "--protocol", "--fold", "--user-dir", "--restore-file", "--results-path", "--path"),
@@ -107,17 +107,18 @@ def settings(plan: Plan) -> dict[str, Any]:
 
 
 def check_same(path: Path, now: Mapping[str, Any]) -> None:
-    """Write the settings; where something was trained with those that are there, compare.
+    """Write the settings; where something was done with those that are there, compare.
 
     Raises:
         MMFairseqError: they differ; it says in what.
     """
-    if not path.is_file() or not any(path.parent.rglob("*.pt")):
+    begun = any(found for pattern in ("*.pt", receipts.NAME) for found in path.parent.rglob(pattern))
+    if not path.is_file() or not begun:
         write_atomic(path, to_json(now).encode())
         return
     try:
-        begun = json.loads(path.read_bytes())
-        changes = [f"{key} was {told(begun[key])}, is {told(now[key])}" for key in now if begun[key] != now[key]]
+        before = json.loads(path.read_bytes())
+        changes = [f"{key} was {told(before[key])}, is {told(now[key])}" for key in now if before[key] != now[key]]
     except (ValueError, KeyError, TypeError) as error:
         raise MMFairseqError(f"{path}: not the settings of a cross-validation ({error!r})") from error
     if changes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..databin import write_atomic
 from ..errors import MMFairseqError
-from .tables import to_json
+from ..tables import to_json
 
 NAME = "receipt.json"
 

@@ -9,10 +9,10 @@ from typing import Any
 from ..backbones.base import read_checkpoint
 from ..databin import DataBin, fingerprint, locked, write_atomic
 from ..errors import MMFairseqError
+from ..tables import Table, number, to_csv, to_json
 from . import commands, receipts, scores
 from .commands import Job, Step
 from .summary import legend
-from .tables import Table, number, to_csv, to_json
 
 OWNED = (
     *("--path", "--valid-subset", "--results-path", "--user-dir", "--data"),
@@ -102,7 +102,8 @@ def run(
         )
         rows = [(each.name, name, value) for each in found for name, value in each.values.items()]
         write_atomic(out / "subsets.csv", to_csv(("subset", "metric", "value"), rows).encode())
-        lines = [table(f"{checkpoint.name} on {split}", found).markdown(), *legend(found[0].shown)]
+        shown = table(f"{checkpoint.name} on {split}", found)
+        lines = [f"## {shown.title}\n\n{shown.markdown()}\n", *legend(found[0].shown)]
         write_atomic(out / "subsets.md", ("\n".join(lines) + "\n").encode())
     return found
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from .. import metrics, resampling
 from ..report.predictions import Group
+from ..tables import Table, number, span, to_csv
 from .scores import Measure, chosen, measures, pooled
-from .tables import Table, number, span, to_csv
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 
 from .. import metrics
-from .html import markdown_table, render
+from ..tables import Table, number
+from .html import render
 from .predictions import REGRESSION
 from .runs import Record
 from .sections import Report, Section
-from .tables import Table, class_scores, number
+from .tables import class_scores
 
 # Our metric -> the Hub's name of its family.
 FAMILIES = {
@@ -45,7 +46,7 @@ def write(report: Report) -> str:
     front = yaml.safe_dump(metadata(report), sort_keys=False, allow_unicode=True, width=100)
     command = shlex.join(_without_folders(report.run.record.command))
     weakest = [sentence for section in report.sections if (sentence := _weakest(section))]
-    tables = [(section, markdown_table(_results(section))) for section in report.sections]
+    tables = [(section, _results(section).markdown()) for section in report.sections]
     return render("model_card.md.j2", front=front, report=report, tables=tables, command=command, weakest=weakest)
 
 

@@ -9,8 +9,9 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from .. import metrics
+from ..tables import Table, markdown_text, number
 from .sections import Report
-from .tables import Table, changes, number, p_value, signed
+from .tables import changes, p_value, signed
 
 
 def page(report: Report) -> str:
@@ -38,7 +39,7 @@ def render(template: str, **values: Any) -> str:
         "svg": lambda picture: Markup(picture.inline),
         "changes": changes,
         "md": markdown_text,
-        "md_table": markdown_table,
+        "md_table": Table.markdown,
     }
     return environment.from_string(_template(template)).render(**values).rstrip() + "\n"
 
@@ -56,16 +57,3 @@ def _share(cell: str, column: str) -> str | None:
 def _unit(metric: str, *values: float) -> bool:
     """Whether a metric's values can be drawn on a line from 0 to 1."""
     return not metrics.lower_is_better(metric) and all(not np.isnan(value) and 0 <= value <= 1 for value in values)
-
-
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def markdown_table(table: Table) -> str:
-    """A table in Markdown."""
-    rule = ["---", *(["---:" if table.numeric else "---"] * (len(table.columns) - 1))]
-    lines = [[markdown_text(cell) for cell in row] for row in (table.columns, *table.rows)]
-    lines.insert(1, rule)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

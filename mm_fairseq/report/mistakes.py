@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..tables import Table, number
 from .predictions import MULTILABEL, REGRESSION, Prediction
 from .summary import Summary
-from .tables import Table, number
 
 LIMIT = 20
 

@@ -1,6 +1,7 @@
 """Reading predictions: JSON lines, one an utterance and target, checked and grouped."""
 
 import json
+import logging
 import math
 import os
 from collections.abc import Collection, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import MMFairseqError
+
+logger = logging.getLogger(__name__)
 
 NEEDED = ("id", "name", "target", "prediction")
 SPLIT_ORDER = ("test", "valid", "train")
@@ -109,7 +112,10 @@ def find_files(path: str | os.PathLike) -> list[Path]:
     if not found:
         raise MMFairseqError(f"{path}: no predictions (*.jsonl) in this folder; `fairseq-validate` writes them")
     depth = min(len(file.parts) for file in found)
-    return [file for file in found if len(file.parts) == depth]
+    read = [file for file in found if len(file.parts) == depth]
+    if len(read) < len(found):
+        logger.info("%s: %d files of predictions further down are not read", path, len(found) - len(read))
+    return read
 
 
 def read(path: str | os.PathLike) -> list[Group]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .. import metrics
+from ..tables import Table, number
 from . import figures, mistakes, runs, tables
 from .figures import Picture
 from .predictions import REGRESSION
 from .runs import Run
 from .slices import cut
 from .summary import Summary, exact_match
-from .tables import Change, Table
+from .tables import Change
 
 FEW = 10  # speakers; a bootstrap over fewer groups is too sure of itself
 
@@ -128,7 +129,7 @@ class Report:
         rows = [
             (
                 section.title,
-                *(tables.number(section.summary.values.get(metric)) for metric in shown),
+                *(number(section.summary.values.get(metric)) for metric in shown),
                 f"{len(section.summary.items):,}",
             )
             for section in self.sections
@@ -228,7 +229,7 @@ def _curves(run: Run, summary: Summary, with_loss: bool, stem: str, taken: set[s
     ]
     if not (pictures and best):
         return pictures, ""
-    return pictures, f"The best {log.selects} on valid, {tables.number(best[1])}, is that of epoch {best[0]}."
+    return pictures, f"The best {log.selects} on valid, {number(best[1])}, is that of epoch {best[0]}."
 
 
 def _file_name(text: str, taken: set[str]) -> str:

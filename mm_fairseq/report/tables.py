@@ -11,19 +11,9 @@ from sklearn.metrics import average_precision_score
 
 from .. import metrics
 from ..resampling import Difference
+from ..tables import Table, number
 from .slices import Slice
 from .summary import Summary
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table of text; the first column names the row, the others are numbers where `numeric` says so."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    numeric: bool = True
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,11 +32,6 @@ class Change:
         if not (low > 0 or high < 0):
             return ""
         return "better" if (low > 0) != metrics.lower_is_better(self.metric) else "worse"
-
-
-def number(value: float | None) -> str:
-    """A metric as the tables print it: three decimals, a dash where it is not defined."""
-    return "-" if value is None or np.isnan(value) else f"{value:.3f}"
 
 
 def headline(runs: Sequence[tuple[str, Summary]]) -> Table:

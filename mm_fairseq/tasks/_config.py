@@ -24,7 +24,11 @@ class EmotionPredictionConfig(FairseqDataclass):
     all_in: bool = field(default=False, metadata={"help": "use audio, text and video"})
     targets: str = field(default="", metadata={"help": "comma list of what is predicted; default: all of the data-bin"})
     soft_labels: bool = field(
-        default=False, metadata={"help": "learn from the annotators' votes where a target has them"}
+        default=False,
+        metadata={
+            "help": "learn from the annotators' votes where a target has them; the metrics of train then count what "
+            "most of them chose, those of valid and test the label"
+        },
     )
     modality_dropout: float = field(
         default=0.0,

@@ -14,6 +14,8 @@ from .. import metrics
 from ..errors import MMFairseqError
 from ..versions import installed
 
+TEST = "test"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -27,6 +29,7 @@ class Run:
         partial: --max-valid-steps cuts the validation of a training short.
         select: --best-checkpoint-metric; "" where nothing is validated.
         maximize: --maximize-best-checkpoint-metric.
+        valid_subsets: --valid-subset.
     """
 
     seed: int = 1
@@ -36,6 +39,7 @@ class Run:
     partial: bool = False
     select: str = ""
     maximize: bool = False
+    valid_subsets: tuple[str, ...] = ("valid",)
 
     def about(self) -> dict[str, Any]:
         """What `results.json` tells."""
@@ -45,10 +49,15 @@ class Run:
         """Check how the best checkpoint is chosen, before the training and not after its first epoch.
 
         Raises:
-            MMFairseqError: the metric is none of `names`, or the worst checkpoint would be kept.
+            MMFairseqError: the metric is none of `names`, the worst checkpoint would be kept, or test is looked at.
         """
         if not self.select:
             return
+        if TEST in self.valid_subsets:
+            raise MMFairseqError(
+                f"--valid-subset {','.join(self.valid_subsets)}: training must not look at {TEST}, or the checkpoint "
+                "would be chosen on it; score it by fairseq-validate"
+            )
         if self.select not in names:
             raise MMFairseqError(f"--best-checkpoint-metric {self.select!r}; this training logs {', '.join(names)}")
         if self.maximize == metrics.lower_is_better(self.select):
@@ -74,6 +83,7 @@ def settings(task_cfg: DictConfig) -> Run:
         root.dataset.max_valid_steps is not None and not path,  # fairseq-validate takes no heed of it
         "" if root.dataset.disable_validation else root.checkpoint.best_checkpoint_metric,
         root.checkpoint.maximize_best_checkpoint_metric,
+        tuple((root.dataset.get("valid_subset") or "valid").split(",")),
     )
 
 

@@ -39,7 +39,7 @@ def trained(data, tmp_path_factory):
         jobs = {}
         for name in (target.name for target in pair):
             folder = tmp_path_factory.mktemp(name)
-            options = ["--targets", name, *OPTIONS[name], "--max-epoch", 30, "--save-dir", folder]
+            options = ["--targets", name, *OPTIONS[name], "--max-epoch", 22, "--save-dir", folder]
             options += ["--tensorboard-logdir", folder / "tensorboard"]
             jobs[name] = start("fairseq-train", data, *TRAIN, *SMALL, *options), folder
         for name, (finish, folder) in jobs.items():

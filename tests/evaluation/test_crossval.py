@@ -144,8 +144,11 @@ def test_an_unknown_metric_is_found_before_the_work(cross, out):
     assert len(list(out.rglob("receipt.json"))) == 6
 
 
-def test_another_command_in_the_same_folder(cross):
+@pytest.mark.parametrize("kept", [True, False])
+def test_another_command_in_the_same_folder(cross, out, kept):
     cross("--lr", "0.1")
+    for path in [] if kept else list(out.rglob("*.pt")):
+        path.unlink()
     with pytest.raises(MMFairseqError, match=r"begun differently: arguments was .*--lr 0.1, is .*--lr 0.2"):
         cross("--lr", "0.2")
 

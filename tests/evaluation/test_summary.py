@@ -11,7 +11,7 @@ import pytest
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.evaluation import scores
 from mm_fairseq.evaluation.summary import summarise
-from mm_fairseq.evaluation.tables import to_json
+from mm_fairseq.tables import to_json
 
 # Of four utterances of two speakers, these many are right: seed -> fold -> number; fold 2 has eight.
 RIGHT = {1: {"1": 4, "2": 4}, 2: {"1": 3, "2": 2}, 7: {"1": 2, "2": 0}}

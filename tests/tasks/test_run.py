@@ -95,6 +95,15 @@ def test_nothing_is_chosen_without_validation():
     assert _run.settings(OmegaConf.create({**options, "task": {}}).task).select == ""
 
 
+@pytest.mark.parametrize("subsets", ["test", "valid,test"])
+def test_training_does_not_look_at_test(subsets):
+    options = around()
+    options["dataset"]["valid_subset"] = subsets
+    run = _run.settings(OmegaConf.create({**options, "task": {}}).task)
+    with pytest.raises(MMFairseqError, match=f"--valid-subset {subsets}: training must not look at test"):
+        run.check_selection(["loss"])
+
+
 def test_fairseqs_own_options_are_understood():
     root = OmegaConf.create({**dataclasses.asdict(FairseqConfig()), "task": {}, "model": {"_name": "semiemo"}})
     assert _run.settings(root.task) == Run(arch="semiemo", select="loss")

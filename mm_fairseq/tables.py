@@ -4,28 +4,38 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 
-class Table(NamedTuple):
-    """A titled table of text; the first column names the row, the others are numbers."""
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text; the first column names the row, the others are numbers where `numeric` says so."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    numeric: bool = True
+    note: str = ""
 
     def markdown(self) -> str:
-        """A heading and the table."""
-        rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        lines = [[cell.replace("|", "\\|") for cell in row] for row in (self.columns, *self.rows)]
+        """The table in Markdown, without its title."""
+        rule = ["---", *(["---:" if self.numeric else "---"] * (len(self.columns) - 1))]
+        lines = [[markdown_text(cell) for cell in row] for row in (self.columns, *self.rows)]
         lines.insert(1, rule)
-        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def number(value: float) -> str:
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def number(value: float | None) -> str:
     """Three decimals; a dash where the value is not defined."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def span(low: float, high: float) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 
-from mm_fairseq.evaluation.tables import Table, number, span, to_csv, to_json
+from mm_fairseq.tables import Table, number, span, to_csv, to_json
 
 NAN = math.nan
 
@@ -15,7 +15,7 @@ def test_text():
 
 def test_markdown():
     table = Table("Mine", ("name", "wa"), [("a|b", "0.1")])
-    assert table.markdown() == "## Mine\n\n| name | wa |\n| --- | ---: |\n| a\\|b | 0.1 |\n"
+    assert table.markdown() == "| name | wa |\n| --- | ---: |\n| a\\|b | 0.1 |"
 
 
 def test_csv_and_json_without_nan():
