@@ -42,6 +42,8 @@ def apply() -> None:
     )
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
+    if command := sys.modules.get("fairseq_cli.train"):
+        command.should_stop_early = _undefined_is_no_stop(command.should_stop_early)  # type: ignore[attr-defined]
     progress_bar.progress_bar = _final_loggers(progress_bar.progress_bar)
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
@@ -164,6 +166,16 @@ def _undefined_is_not_best(original: Callable) -> Callable:
         return original(cfg, trainer, epoch_itr, val_loss)
 
     return save
+
+
+def _undefined_is_no_stop(original: Callable) -> Callable:
+    """No value is better than NaN: with --patience, training stops early after a first validation that has none."""
+
+    @functools.wraps(original)
+    def stop(cfg: Any, valid_loss: float | None) -> bool:
+        return original(cfg, None if valid_loss is not None and math.isnan(valid_loss) else valid_loss)
+
+    return stop
 
 
 _asked: dict[str, Any] = {}

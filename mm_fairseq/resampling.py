@@ -16,6 +16,7 @@ from scipy import stats
 
 Statistic = Callable[[npt.NDArray[np.int64]], float]
 
+FEW = 10  # groups; a bootstrap over fewer is too sure of itself
 BATCH = 64  # resamples that are drawn at once
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import pickle
+import subprocess
 import sys
 from argparse import Namespace
 
@@ -328,3 +329,19 @@ def test_an_undefined_metric_does_not_make_the_best_forgotten(tmp_path, monkeypa
     assert kept_as_best(checkpoint_utils, tmp_path, values) == [0.5, 0.6]
     assert "--best-checkpoint-metric corr is not defined here" in caplog.text
     assert kept_as_best(original(checkpoint_utils), tmp_path, values) == [0.5, 0.3, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("repair", "stops"), [(fairseq_compat._undefined_is_no_stop, False), (lambda stop: stop, True)]
+)
+def test_a_first_validation_without_a_value_does_not_stop_training(repair, stops):
+    """Of fairseq itself, no value is better than a NaN: it stops, however good what comes next is."""
+    cfg = Namespace(checkpoint=Namespace(patience=2, maximize_best_checkpoint_metric=True))
+    stop = repair(original(importlib.import_module("fairseq_cli.train")).should_stop_early)
+    assert any(stop(cfg, value) for value in (float("nan"), 0.2, 0.4)) is stops
+
+
+def test_the_training_command_is_repaired():
+    code = "import fairseq_cli.train as command, mm_fairseq; print(command.should_stop_early.__wrapped__.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "fairseq_cli.train"

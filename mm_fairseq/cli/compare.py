@@ -6,6 +6,7 @@ Whole speakers are drawn with replacement, both systems are scored on each draw,
 import argparse
 
 from ..evaluation import compare, scores
+from ..resampling import FEW
 from ._tables import show, words
 
 
@@ -27,5 +28,7 @@ def run(args: argparse.Namespace) -> int:
     second = scores.load(args.second, args.split or first[0].split, args.target)
     found = compare.compare(first, second, words(args.metric), args.by, args.resamples, args.seed)
     drawn = f"{args.resamples} resamples of {found[0].groups} {args.by}s, seed {args.seed}; p is two-sided"
+    if found[0].groups < FEW:
+        drawn += "; of so few the interval is too narrow"
     show(compare.table(f"B - A on {first[0].split}", found), f"A: {args.first}", f"B: {args.second}", drawn)
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .. import metrics
+from ..resampling import FEW
 from ..tables import Table, number
 from . import figures, mistakes, runs, tables
 from .figures import Picture
@@ -15,8 +16,6 @@ from .runs import Run
 from .slices import cut
 from .summary import Summary, exact_match
 from .tables import Change
-
-FEW = 10  # speakers; a bootstrap over fewer groups is too sure of itself
 
 
 @dataclass(frozen=True)
