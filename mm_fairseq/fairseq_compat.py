@@ -183,10 +183,16 @@ _asked: dict[str, Any] = {}
 
 
 def _remember_loggers(original: Callable) -> Callable:
-    """`fairseq-validate` gives its own options, and only those, to the loading of the checkpoint."""
+    """`fairseq-validate` gives its own options, and only those, to the loading of the checkpoint.
+
+    It ends with a traceback where there is no such file.
+    """
 
     @functools.wraps(original)
     def load(filenames: list[str], arg_overrides: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        for name in filenames:
+            if "://" not in name and not os.path.isfile(name):
+                raise MMFairseqError(f"--path {name}: no such checkpoint")
         loaded = original(filenames, arg_overrides, *args, **kwargs)
         loggers = {name: (arg_overrides or {}).get(name) for name in ("tensorboard_logdir", "wandb_project")}
         _asked.clear()

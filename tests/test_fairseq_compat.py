@@ -247,7 +247,7 @@ RECORDERS: list[Recorder] = []
 
 
 @pytest.fixture
-def validate(monkeypatch):
+def validate(monkeypatch, tmp_path):
     """As `fairseq-validate` goes: load with the options that were given, then make a bar; returns the bar."""
     RECORDERS.clear()
     monkeypatch.setattr(progress_bar, "TensorboardProgressBarWrapper", Recorder)
@@ -256,7 +256,8 @@ def validate(monkeypatch):
     monkeypatch.setattr(fairseq_compat, "_asked", {})
 
     def begin(build, **options):
-        load(["checkpoint.pt"], options)
+        (tmp_path / "checkpoint.pt").touch()
+        load([str(tmp_path / "checkpoint.pt")], options)
         return build([{}, {}], log_format="none", prefix="valid on 'test' subset")
 
     return begin
@@ -345,3 +346,9 @@ def test_the_training_command_is_repaired():
     code = "import fairseq_cli.train as command, mm_fairseq; print(command.should_stop_early.__wrapped__.__module__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "fairseq_cli.train"
+
+
+def test_a_missing_checkpoint_is_named():
+    load = fairseq_compat._remember_loggers(lambda *_: pytest.fail("loaded"))
+    with pytest.raises(MMFairseqError, match=r"--path nowhere/best.pt: no such checkpoint"):
+        load(["nowhere/best.pt"])

@@ -3,7 +3,7 @@
 #
 #   bash examples/demo/run.sh [OUT]
 #
-# OUT (default: demo) is emptied of an earlier demo first. Takes 3 to 4 minutes on two CPU cores.
+# OUT (default: demo) is emptied of an earlier demo first. Takes 4 to 6 minutes on two CPU cores.
 set -euo pipefail
 [ "${1:-}" != --help ] || set -- usage
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
@@ -12,7 +12,7 @@ out=${1:-demo}
 SECONDS=0
 step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
-rm -rf "$out"/{raw,pretrained,prepared,data-bin,runs,report}
+rm -rf "$out"/{raw,pretrained,prepared,data-bin,runs,crossval,report}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 

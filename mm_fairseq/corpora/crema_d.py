@@ -24,7 +24,7 @@ from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
-from .draw import deal
+from .draw import rotate
 from .records import Record, read_table
 from .votes import shared, votes_text
 
@@ -283,13 +283,7 @@ def by_actor(rows: Iterable[Utterance]) -> dict[str, Fold]:
     The groups are dealt from a hash over all 91 actors, so they are the same for a part of the corpus. (A split in use
     elsewhere has all actors in both training and test; figures on it say nothing of new voices and faces.)
     """
-    group = deal(ACTORS, FOLDS)
-    folds: dict[str, Fold] = {str(k + 1): {"train": [], "valid": [], "test": []} for k in range(FOLDS)}
-    for row in rows:
-        for k in range(FOLDS):
-            turn = (group[row.speaker] - k) % FOLDS
-            folds[str(k + 1)][("test", "valid")[turn] if turn < 2 else "train"].append(row.id)
-    return folds
+    return rotate(((row.speaker, row.id) for row in rows), ACTORS, FOLDS)
 
 
 def _records(file: Path, columns: Sequence[str]) -> list[Record]:

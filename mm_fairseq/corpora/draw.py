@@ -48,5 +48,22 @@ def deal(names: Iterable[str], parts: int) -> dict[str, int]:
     return {name: position % parts for position, name in enumerate(_shuffled(names))}
 
 
+def rotate(members: Iterable[tuple[str, str]], groups: Iterable[str], parts: int) -> dict[str, Fold]:
+    """Folds that keep each group whole: fold k tests on part k of them, validates on the next, trains on the others.
+
+    Args:
+        members: pairs of group and id.
+        groups: all groups there are, dealt by `deal`; `members` may be of some of them.
+        parts: number of folds, at least 3.
+    """
+    part = deal(groups, parts)
+    folds: dict[str, Fold] = {str(k + 1): {"train": [], "valid": [], "test": []} for k in range(parts)}
+    for group, name in members:
+        for k in range(parts):
+            turn = (part[group] - k) % parts
+            folds[str(k + 1)][("test", "valid")[turn] if turn < 2 else "train"].append(name)
+    return folds
+
+
 def _shuffled(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())

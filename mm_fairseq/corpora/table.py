@@ -11,7 +11,7 @@ from ..manifest import COLUMNS, Manifest, Utterance
 from ..targets import KINDS, kind_of
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
 from .columns import Wish, parse_attributes, parse_columns, parse_wishes
-from .draw import draw
+from .draw import draw, rotate
 from .records import DELIMITERS, Record, read_table
 
 SPLIT_NAMES = {
@@ -104,6 +104,14 @@ class Table(Corpus):
             help="official: the split column; by_speaker, random: 70/15/15 drawn from a hash, no speaker or no "
             "recording in two splits; auto: the first of them that the columns allow",
         )
+        parser.add_argument(
+            "--folds",
+            type=int,
+            default=1,
+            metavar="N",
+            help="with --protocol by_speaker: N folds (3 or more), each tests on another part of the speakers, "
+            "validates on the next one and trains on the others (default: one fold)",
+        )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         root = Path(os.path.abspath(args.root or raw.parent))
@@ -126,7 +134,7 @@ class Table(Corpus):
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
-        self._protocols(args.protocol, columns, prepared)
+        self._protocols(args.protocol, args.folds, columns, prepared)
         return prepared
 
     def _rows(
@@ -165,11 +173,16 @@ class Table(Corpus):
             rows.append(row)
         return rows
 
-    def _protocols(self, protocol: str, columns: dict[str, str], prepared: ParsedCorpus) -> None:
+    def _protocols(self, protocol: str, folds: int, columns: dict[str, str], prepared: ParsedCorpus) -> None:
         rows = prepared.manifest.utterances
         speakers = {row.speaker for row in rows} - {""}
         if protocol == "auto":
             protocol = "official" if "split" in columns else "by_speaker" if len(speakers) >= len(SPLITS) else "random"
+        if folds != 1 and (protocol != "by_speaker" or not 3 <= folds <= len(speakers)):
+            raise MMFairseqError(
+                f"--folds {folds}: 3 or more, at most one a speaker (here {len(speakers)}), and with "
+                "--protocol by_speaker"
+            )
         if protocol == "official":
             if "split" not in columns:
                 raise MMFairseqError("--protocol official: name the split column, --columns split=COLUMN")
@@ -182,6 +195,10 @@ class Table(Corpus):
                     f"--protocol by_speaker: {len(silent)} utterances have no speaker: {named(silent)}; "
                     "give --columns speaker=COLUMN, a split column, or --protocol random"
                 )
+            if folds > 1:
+                prepared.notes.append(f"the speakers were dealt to {folds} parts by a hash; fold k tests on part k")
+                prepared.protocols[protocol] = rotate(((row.speaker, row.id) for row in rows), speakers, folds)
+                return
             fold = draw(((row.speaker, row.id) for row in rows), "speakers")
             prepared.notes.append(
                 "train, valid and test were drawn by a hash of the speaker (70/15/15): no speaker is in two of them"

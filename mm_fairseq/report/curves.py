@@ -10,6 +10,7 @@ from .. import metrics
 
 TAGS = ("train", "valid")
 LINE = re.compile(rf"\| INFO \| ({'|'.join(TAGS)}) \| (.+)$")
+BARE = re.compile(r"\{.*\}$|epoch\s+\d+ \| .+$")  # what --log-file writes: the same without time, level and tag
 EPOCH = re.compile(r"epoch\s+(\d+)\s*(?:\||$)")
 # What fairseq logs about the work, not about the model.
 WORK = {"wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "clip", "train_wall", "wall", "loss_scale", "gb_free"}
@@ -64,12 +65,19 @@ def read(folder: Path) -> Curves:
     for file in [own] if own.is_file() else sorted(folder.glob("*.log")):
         with file.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                if found := LINE.search(line.rstrip()):
-                    tag, text = found.groups()
+                if found := LINE.search(line.rstrip()) or BARE.match(line.rstrip()):
+                    tag, text = found.groups() if found.re is LINE else (_tag(found[0]), found[0])
                     epoch, stats = _json(text) if text.startswith("{") else _simple(text)
-                    if epoch:
+                    if epoch and tag:
                         curves.add(tag, epoch, stats)
     return curves
+
+
+def _tag(text: str) -> str:
+    """Whether a line without a tag is of training or of validation; "" where it is of neither."""
+    if text.startswith("{"):
+        return next((tag for tag in TAGS if f'"{tag}_' in text), "")
+    return "train" if "| valid on" not in text else "valid" if "| valid on 'valid' subset" in text else ""
 
 
 def _json(text: str) -> tuple[int, dict[str, str]]:

@@ -27,9 +27,9 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or nothing where the interval holds 0 or is not known."""
+        """`better`, `worse`, or nothing where the interval holds 0 or is not known, or p is above 0.05."""
         low, high = self.difference.low, self.difference.high
-        if not (low > 0 or high < 0):
+        if not (low > 0 or high < 0) or self.difference.p > 0.05:
             return ""
         return "better" if (low > 0) != metrics.lower_is_better(self.metric) else "worse"
 

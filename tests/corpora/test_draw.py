@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mm_fairseq.corpora.draw import SHARES, deal, draw
+from mm_fairseq.corpora.draw import SHARES, deal, draw, rotate
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -48,3 +48,18 @@ def test_dealing_is_even_and_the_same_for_every_order():
     assert sorted(Counter(parts.values()).values()) == [4, 4, 5, 5, 5]
     assert deal(reversed(names), 5) == parts
     assert list(parts) == sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+
+
+@pytest.mark.parametrize("parts", [3, 5])
+def test_folds_test_every_group_once(parts):
+    speakers = [f"s{number}" for number in range(11)]
+    members = [(speaker, f"{speaker}_{turn}") for speaker in speakers for turn in range(3)]
+    folds = rotate(members, speakers, parts)
+    assert list(folds) == [str(fold + 1) for fold in range(parts)]
+    for split in ("test", "valid"):
+        assert sorted(name for fold in folds.values() for name in fold[split]) == sorted(name for _, name in members)
+    for fold in folds.values():
+        assert sorted(name for names in fold.values() for name in names) == sorted(name for _, name in members)
+        voices = [{name.split("_")[0] for name in names} for names in fold.values()]
+        assert all(voices)
+        assert sum(map(len, voices)) == len(set.union(*voices))

@@ -176,6 +176,20 @@ def test_without_a_split_column_speakers_are_kept_apart(tmp_path, parse):
     assert "no speaker is in two of them" in prepared.notes[0]
 
 
+def test_folds_by_speaker(tmp_path, parse):
+    rows = [f"{i}.wav,x,s{i % 7},,{'happy' if i % 2 else 'angry'}" for i in range(42)]
+    options = ("--columns", "audio=path,speaker=who", *EMOTION, "--protocol", "by_speaker", "--folds")
+    prepared = parse("table", table(tmp_path, rows), *options, "4")
+    speaker = {row.id: row.speaker for row in prepared.manifest.utterances}
+    folds = prepared.protocols["by_speaker"]
+    tested = [{speaker[i] for i in fold["test"]} for fold in folds.values()]
+    assert list(folds) == ["1", "2", "3", "4"]
+    assert sorted(name for names in tested for name in names) == [f"s{i}" for i in range(7)]
+    for wrong in ("2", "8", "0"):
+        with pytest.raises(MMFairseqError, match=f"--folds {wrong}: 3 or more, at most one a speaker .here 7."):
+            parse("table", table(tmp_path, rows), *options, wrong)
+
+
 def test_without_speakers_recordings_are_kept_apart(tmp_path, parse):
     rows = [f"{i // 2}.wav#t={i % 2},x,,,{'ab'[i % 2]}" for i in range(40)]
     prepared = parse("table", table(tmp_path, rows), "--columns", "audio=path,speaker=who", *EMOTION)

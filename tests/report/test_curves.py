@@ -68,3 +68,32 @@ def test_torn_and_other_lines_are_passed_over(tmp_path, line):
     found = curves.read(tmp_path)
     assert found.values == {}
     assert found.best() is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "epoch 001 | valid on 'valid' subset | loss 1.5 | ua 0.4 | best_ua 0.4",
+            "epoch 001 | valid on 'other' subset | loss 9 | ua 0.9",
+            "epoch 001:     10 / 24 loss=7, ua=0.1",
+            "epoch 001 | loss 1.7 | ua 0.3",
+        ],
+        [
+            '{"epoch": 1, "valid_loss": "1.5", "valid_ua": "0.4", "valid_best_ua": "0.4"}',
+            '{"epoch": 1, "other_loss": "9", "other_ua": "0.9"}',
+            '{"epoch": 1, "update": 0.4, "loss": "7", "ua": "0.1"}',
+            '{"epoch": 1, "train_loss": "1.7", "train_ua": "0.3"}',
+        ],
+    ],
+    ids=["simple", "json"],
+)
+def test_what_log_file_writes(tmp_path, lines):
+    """fairseq's --log-file has neither time nor tag."""
+    (tmp_path / "train.log").write_text("\n".join(lines))
+    found = curves.read(tmp_path)
+    assert found.values == {
+        "loss": {"valid": {1: 1.5}, "train": {1: 1.7}},
+        "ua": {"valid": {1: 0.4}, "train": {1: 0.3}},
+    }
+    assert found.selects == "ua"
