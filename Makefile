@@ -1,4 +1,4 @@
-# make demo   the whole way of the data on a toy corpus: 4 to 6 minutes after installation
+# make demo   the whole way of the data on a toy corpus: 3 to 6 minutes after installation
 # make test   all tests            make lint   ruff and mypy            make clean   remove what was made
 
 SHELL := /bin/bash

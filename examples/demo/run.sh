@@ -3,7 +3,7 @@
 #
 #   bash examples/demo/run.sh [OUT]
 #
-# OUT (default: demo) is emptied of an earlier demo first. Takes 4 to 6 minutes on two CPU cores.
+# OUT (default: demo) is emptied of an earlier demo first. Takes 3 to 6 minutes on two CPU cores.
 set -euo pipefail
 [ "${1:-}" != --help ] || set -- usage
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
