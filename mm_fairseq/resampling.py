@@ -29,6 +29,11 @@ class Difference(NamedTuple):
     p: float
 
 
+def group_count(groups: Sequence[str]) -> int:
+    """How many groups there are; an empty name is a group of its own."""
+    return len(set(groups) - {""}) + list(groups).count("")
+
+
 def interval(
     statistic: Statistic, groups: Sequence[str], n: int = 1000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
@@ -75,7 +80,7 @@ def paired(
     if not drawn.size or np.isnan(value):
         return Difference(value, np.nan, np.nan, np.nan)
     side = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    count = len(set(groups) - {""}) + list(groups).count("")
+    count = group_count(groups)
     p = max(2 * (side + 1) / (drawn.size + 1), 2 * float(count) ** -count)
     return Difference(value, *_ends(drawn, level), min(1.0, float(p)))
 

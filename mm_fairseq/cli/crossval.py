@@ -30,6 +30,5 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, print the table and where the files are."""
     made = plan.make(args.data, args.protocol, words(args.folds), words(args.seeds), args.out, args.further)
     summary = crossval.run(made, args.jobs, words(args.metric), args.resamples)
-    title = f"{made.protocol}: {len(made.folds)} folds, seeds {', '.join(map(str, made.seeds))}"
-    show(summary.table(title), f"written: {args.out}/summary.json, .csv, .md and {args.out}/pooled")
+    show(summary.table(made.title), f"written: {args.out}/summary.json, .csv, .md and {args.out}/pooled")
     return 0

@@ -33,7 +33,7 @@ class DataBin:
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
+    @cached_property
     def meta(self) -> dict[str, Any]:
         """How it was made.
 

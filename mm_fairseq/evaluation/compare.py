@@ -55,7 +55,7 @@ def compare(
         _check_same(name, mine[name], theirs[name])
         groups = mine[name].groups(by)
         difference = resampling.paired(mine[name].of, theirs[name].of, groups, n=n, seed=seed)
-        count = len({group or item.id for group, item in zip(groups, mine[name].items, strict=True)})
+        count = resampling.group_count(groups)
         out.append(Comparison(name, mine[name].value, theirs[name].value, difference, len(groups), count))
     return out
 

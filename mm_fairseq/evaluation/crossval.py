@@ -19,7 +19,7 @@ from ..tables import number, to_json
 from . import commands, receipts, scores
 from .commands import Job, Step, option
 from .plan import Plan, check_same, settings, told
-from .summary import Summary, legend, summarise
+from .summary import Summary, page, summarise
 
 logger = logging.getLogger(__name__)
 
@@ -161,10 +161,8 @@ def _write_pool(plan: Plan, seed: int, summary: Summary) -> None:
 def _write_summary(plan: Plan, about: Mapping[str, Any], summary: Summary) -> None:
     write_atomic(plan.out / "summary.json", to_json({**about, **summary.as_json()}).encode())
     write_atomic(plan.out / "summary.csv", summary.as_csv().encode())
-    table = summary.table(f"{plan.protocol}: {len(plan.folds)} folds, seeds {', '.join(map(str, plan.seeds))}")
     lines = [
-        f"## {table.title}\n\n{table.markdown()}\n",
-        *legend(summary.shown),
+        *page(summary.table(plan.title), summary.shown),
         "",
         f"- command: `{shlex.join(plan.command)}`",
         f"- data: {about['data']}",

@@ -53,6 +53,11 @@ class Plan:
         return self.out / self.protocol / f"fold_{fold}" / f"seed_{seed}"
 
     @property
+    def title(self) -> str:
+        """What it is, for its table."""
+        return f"{self.protocol}: {len(self.folds)} folds, seeds {', '.join(map(str, self.seeds))}"
+
+    @property
     def command(self) -> list[str]:
         """The words that ask for this."""
         folds, seeds = ",".join(self.folds), ",".join(map(str, self.seeds))

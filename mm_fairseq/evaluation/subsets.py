@@ -12,7 +12,7 @@ from ..errors import MMFairseqError
 from ..tables import Table, number, to_csv, to_json
 from . import commands, receipts, scores
 from .commands import Job, Step
-from .summary import legend
+from .summary import page
 
 OWNED = (
     *("--path", "--valid-subset", "--results-path", "--user-dir", "--data"),
@@ -102,8 +102,7 @@ def run(
         )
         rows = [(each.name, name, value) for each in found for name, value in each.values.items()]
         write_atomic(out / "subsets.csv", to_csv(("subset", "metric", "value"), rows).encode())
-        shown = table(f"{checkpoint.name} on {split}", found)
-        lines = [f"## {shown.title}\n\n{shown.markdown()}\n", *legend(found[0].shown)]
+        lines = page(table(f"{checkpoint.name} on {split}", found), found[0].shown)
         write_atomic(out / "subsets.md", ("\n".join(lines) + "\n").encode())
     return found
 

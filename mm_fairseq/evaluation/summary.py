@@ -155,9 +155,8 @@ def summarise(
     shown = chosen(first, asked)
     single = {seed: {fold: measures(groups) for fold, groups in run.items()} for seed, run in runs.items()}
     together = {seed: measures(pooled(run)) for seed, run in runs.items()}
-    items = next(iter(together.values()))[shown[0]].items
-    by = "speaker" if any(item.speaker for item in items) else "utterance"
-    groups = {item.speaker or item.id for item in items} if by == "speaker" else {item.id for item in items}
+    pool = next(iter(together.values()))[shown[0]]
+    by = "speaker" if any(item.speaker for item in pool.items) else "utterance"
     out = {}
     for name in next(iter(together.values())):
         values = np.array([[single[seed][fold][name].value for seed in seeds] for fold in folds])
@@ -165,7 +164,7 @@ def summarise(
         ends = _interval(pools, by, resamples) if name in shown else (np.nan, np.nan)
         out[name] = MetricSummary(values, np.array([pool.value for pool in pools]), ends)
     counts = [len({item.id for group in next(iter(runs.values()))[fold] for item in group.items}) for fold in folds]
-    return Summary(folds, seeds, counts, out, shown, by, len(groups), resamples)
+    return Summary(folds, seeds, counts, out, shown, by, resampling.group_count(pool.groups(by)), resamples)
 
 
 def _interval(pools: Sequence[Measure], by: str, resamples: int) -> tuple[float, float]:
@@ -181,6 +180,6 @@ def _deviation(values: npt.NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else np.nan
 
 
-def legend(names: Sequence[str]) -> list[str]:
-    """What metrics mean, a line each."""
-    return [f"- {name}: {metrics.describe(name)}" for name in names]
+def page(table: Table, shown: Sequence[str]) -> list[str]:
+    """Lines of Markdown: the title, the table, and what the metrics `shown` in it mean."""
+    return [f"## {table.title}", "", table.markdown(), "", *(f"- {name}: {metrics.describe(name)}" for name in shown)]

@@ -69,12 +69,15 @@ class Results:
         """A metric by its name in the log."""
         if self.whole and len(self) < len(self.dataset):
             return float("nan")
-        if self.values is None:
-            self.values = self.metrics()
-        return self.values[name]
+        return self.metrics()[name]
 
     def metrics(self) -> dict[str, float]:
-        """Every metric, by its name in the log."""
+        """Every metric, by its name in the log; computed once for what there is."""
+        if self.values is None:
+            self.values = self._compute()
+        return self.values
+
+    def _compute(self) -> dict[str, float]:
         index, scores = self.gathered()
         out: dict[str, float] = {}
         right, several = {}, len(self.kinds) > 1
