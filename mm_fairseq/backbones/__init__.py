@@ -1,17 +1,26 @@
 """Backbones: one encoder of one modality each, behind one contract."""
 
 from . import embedding, fabnet, mfcc, roberta, wav2vec
-from .base import BACKBONES, Backbone, BackboneSet, FeatureSeq, resolve
+from .backbone_set import BackboneSet
+from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
+from .files import read_checkpoint, unsafe_checkpoints
+from .spec import Resolved, Spec, build, resolve
 
 __all__ = [
     "BACKBONES",
+    "SAMPLE_RATE",
     "Backbone",
     "BackboneSet",
     "FeatureSeq",
+    "Resolved",
+    "Spec",
+    "build",
     "embedding",
     "fabnet",
     "mfcc",
+    "read_checkpoint",
     "resolve",
     "roberta",
+    "unsafe_checkpoints",
     "wav2vec",
 ]

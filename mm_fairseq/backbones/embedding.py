@@ -15,7 +15,6 @@ class Embedding(Backbone):
     """
 
     modality = "text"
-    rate_hz = 0.0
 
     def __init__(self, vocabulary: int, dim: int = 64) -> None:
         super().__init__()

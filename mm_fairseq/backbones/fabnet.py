@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
-from .base import BACKBONES, Backbone, FeatureSeq, pick, read_checkpoint
+from .base import BACKBONES, Backbone, FeatureSeq
+from .files import pick, read_checkpoint
 
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)
 SIZE = 2 ** len(WIDTHS)
@@ -24,8 +25,9 @@ class FabNet(Backbone):
     """256 numbers a face: eight stride-2 convolutions take 256x256 RGB to 1x1."""
 
     modality = "video"
+    normalisation = "RGB scaled to 0..1"
+    takes_mask = False
     dim = WIDTHS[-1]
-    rate_hz = 0.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +47,9 @@ class FabNet(Backbone):
         state = read_checkpoint(path)
         full = state.get("state_dict_model") or state.get("state_dict") or state
         weights = pick(full, ("encoder.",), path)
-        for key, value in list(weights.items()):
+        for key in list(weights):
             if key.endswith("running_var"):  # files of torch < 0.4.1 lack the counter
                 weights.setdefault(key.replace("running_var", "num_batches_tracked"), torch.zeros((), dtype=torch.long))
-            if not isinstance(value, Tensor):
-                raise MMFairseqError(f"{path}: {key} is a {type(value).__name__}, not a tensor")
         return {}, weights
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:

@@ -24,14 +24,17 @@ class Mfcc(Backbone):
     """
 
     modality = "audio"
+    learns = False
 
     def __init__(self, n_mfcc: int = 40, n_fft: int = 400, hop: int = 160, n_mels: int = 64) -> None:
         super().__init__()
+        if hop < 1:
+            raise ValueError(f"hop={hop}: at least 1 sample")
         from torchaudio.transforms import MFCC  # a mismatched torchaudio fails here, not when the package is imported
 
         options: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop, "n_mels": n_mels, "center": False}
         self.transform = MFCC(SAMPLE_RATE, n_mfcc, log_mels=True, melkwargs=options)
-        self.dim, self.rate_hz, self.receptive_field, self.hop = n_mfcc, SAMPLE_RATE / hop, n_fft, hop
+        self.dim, self.receptive_field, self.stride = n_mfcc, n_fft, hop
         # Speech at conversational level: the first coefficient lies around -40, the others shrink with their number.
         scale = 20.0 / (1.0 + torch.arange(n_mfcc) / 4.0)
         self.register_buffer("shift", F.pad(torch.tensor([-40.0]), (0, n_mfcc - 1)), persistent=False)
@@ -46,6 +49,6 @@ class Mfcc(Backbone):
         x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))
         # B x C x T -> B x T x C
         features = (self.transform(x.float()).transpose(1, 2) - self.shift) / self.scale
-        frames = ((lengths - self.receptive_field).div(self.hop, rounding_mode="floor") + 1).clamp(min=0)
+        frames = ((lengths - self.receptive_field).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
         mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
         return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)

@@ -11,7 +11,8 @@ from fairseq.models.roberta.model import RobertaEncoder, base_architecture
 from torch import Tensor
 
 from ..errors import MMFairseqError
-from .base import BACKBONES, Backbone, FeatureSeq, model_args, pick, read_checkpoint
+from .base import BACKBONES, Backbone, FeatureSeq
+from .files import model_args, options_of, pick, read_checkpoint
 
 _SIZES = {"encoder_layers": int, "encoder_embed_dim": int, "encoder_ffn_embed_dim": int, "encoder_attention_heads": int}
 _OTHERS = {
@@ -35,7 +36,6 @@ class Roberta(Backbone):
     """
 
     modality = "text"
-    rate_hz = 0.0
     summarises = True
 
     def __init__(self, vocabulary: int, **options: Any) -> None:
@@ -51,8 +51,12 @@ class Roberta(Backbone):
         self.pad = dictionary.pad()
 
     @classmethod
+    def parts(cls, path: Path) -> list[Path]:
+        return [path / "model.pt" if path.is_dir() else path]
+
+    @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        path = path / "model.pt" if path.is_dir() else path
+        path = cls.parts(path)[0]
         state = read_checkpoint(path)
         saved = model_args(state, path)
         missing = [name for name in _SIZES if name not in saved]
@@ -66,14 +70,7 @@ class Roberta(Backbone):
             sizes = dict(zip(_SIZES, (24, 1024, 4096, 16), strict=True))
         else:
             raise MMFairseqError(f"{path}: the options lack {missing}")
-        args: dict[str, Any] = dict(sizes)
-        kinds: dict[str, Any] = {**_SIZES, **_OTHERS}
-        for name, kind in kinds.items():
-            value = saved.get(name)
-            if not isinstance(value, int | float if kind is float else kind) and value is not None:
-                raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value of type {kind.__name__}")
-            if value is not None:
-                args[name] = kind(value)
+        args = options_of({**saved, **sizes}, {**_SIZES, **_OTHERS}, path)
         weights = {_modern(key): value for key, value in state["model"].items()}
         weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path))
         weights.setdefault("encoder.sentence_encoder.version", torch.tensor([3.0]))  # old files lack it

@@ -4,7 +4,6 @@ Deviation from upstream: GroupNorm takes its statistics over the real frames of 
 utterance are those it has alone (see `modules.norm.masked_group_norm`).
 """
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
-from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq, model_args, pick, read_checkpoint
+from .base import BACKBONES, Backbone, FeatureSeq
+from .files import conv_layers, model_args, options_of, pick, read_checkpoint, receptive_field
 
 EXTRACTOR = ((512, 10, 5), (512, 8, 4), (512, 4, 2), (512, 4, 2), (512, 4, 2), (512, 1, 1), (512, 1, 1))
 AGGREGATOR = tuple((512, kernel, 1) for kernel in range(2, 14))
@@ -29,7 +29,7 @@ _OPTIONS: dict[str, Any] = {
     "non_affine_group_norm": False,
     "agg_zero_pad": False,
     "no_conv_bias": False,
-    "activation": "relu",
+    "activation": ("relu", "gelu"),
 }
 
 
@@ -81,11 +81,7 @@ class Wav2Vec(Backbone):
             activation=act,
         )
         self.dim = conv_aggregator_layers[-1][0]
-        self.receptive_field, stride = 1, 1
-        for _, kernel, step in layers:
-            self.receptive_field += (kernel - 1) * stride
-            stride *= step
-        self.rate_hz = SAMPLE_RATE / stride
+        self.receptive_field, self.stride = receptive_field(layers)
 
     @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -93,14 +89,8 @@ class Wav2Vec(Backbone):
         saved = model_args(state, path)
         args: dict[str, Any] = {}
         for name, default in (("conv_feature_layers", EXTRACTOR), ("conv_aggregator_layers", AGGREGATOR)):
-            args[name] = _layers(saved.get(name), default, f"{path}: {name}")
-        for name, default in _OPTIONS.items():
-            value = saved.get(name, default)
-            if not isinstance(value, int | float if isinstance(default, float) else type(default)):
-                raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value like {default!r}")
-            args[name] = value
-        if args["activation"] not in ("relu", "gelu"):
-            raise MMFairseqError(f"{path}: activation {args['activation']!r}; allowed: relu, gelu")
+            args[name] = conv_layers(saved.get(name), default, f"{path}: {name}")
+        args |= options_of(saved, _OPTIONS, path)
         if saved.get("aggregator", "cnn") not in ("cnn", None):
             raise MMFairseqError(f"{path}: aggregator {saved['aggregator']!r}; only cnn, as in the released models")
         if "model" not in state:
@@ -138,29 +128,3 @@ def _run(block: nn.Sequential, x: Tensor, lengths: Tensor) -> Tensor:
     for layer in block:
         x = masked_group_norm(x, lengths, layer) if isinstance(layer, nn.GroupNorm) else layer(x)
     return x
-
-
-def _layers(value: Any, default: Sequence[Sequence[int]], where: str) -> list[list[int]]:
-    """Layer shapes: a list, or a string such as "[(512, 10, 5)] + [(512, 3, 1)] * 9", never evaluated as code."""
-    if value is None:
-        return [list(layer) for layer in default]
-    try:
-        layers = _fold(ast.parse(value.strip(), mode="eval").body) if isinstance(value, str) else value
-        out = [[int(number) for number in layer] for layer in layers]
-    except (ValueError, TypeError, SyntaxError, RecursionError):
-        out = []
-    if not 0 < len(out) <= 64 or any(len(layer) != 3 or not all(0 < n <= 8192 for n in layer) for layer in out):
-        raise MMFairseqError(f"{where}: expected a list of (width, kernel, stride), found {str(value)[:80]!r}")
-    return out
-
-
-def _fold(node: ast.AST) -> list:
-    """Literal lists joined by `+` and repeated by `*`."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _fold(node.left) + _fold(node.right)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        times = ast.literal_eval(node.right)
-        if not isinstance(times, int) or not 0 < times <= 64:
-            raise ValueError(times)
-        return _fold(node.left) * times
-    return list(ast.literal_eval(node))

@@ -1,15 +1,18 @@
 """The on-disk format of a data-bin: streams of shards, written atomically, read by memory map."""
 
+from .features import CachedStream, cached_streams
 from .folder import DataBin, Place, fingerprint
 from .format import pack_frames, unpack_frames
 from .reader import StreamReader
 from .writer import ShardWriter, locked, remove_leftovers, write_atomic, write_shard
 
 __all__ = [
+    "CachedStream",
     "DataBin",
     "Place",
     "ShardWriter",
     "StreamReader",
+    "cached_streams",
     "fingerprint",
     "locked",
     "pack_frames",

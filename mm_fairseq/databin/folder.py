@@ -104,9 +104,10 @@ class DataBin:
 
 
 def fingerprint(data_bin: Path) -> str:
-    """Sha256 of what a data-bin holds: its rows, its splits and the receipts of its shards, wherever it lies."""
+    """Sha256 of what a data-bin holds: its rows, its splits and the receipts of its raw shards, wherever it lies."""
     rows = (data_bin / "manifest.tsv").read_bytes().partition(b"\n")[2]  # without the root
     digest = hashlib.sha256(rows)
-    for path in sorted([*data_bin.glob("*/shard-*.json"), *data_bin.glob("splits/*/*/*.npy")]):
+    raw = (path for path in data_bin.glob("*/shard-*.json") if "@" not in path.parent.name)
+    for path in sorted([*raw, *data_bin.glob("splits/*/*/*.npy")]):
         digest.update(f"{path.relative_to(data_bin).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -49,6 +49,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         shuffle: draw a new order each epoch among utterances of equal length.
         withheld: modalities that the model does not get to see.
         attributes: columns of the manifest that predictions tell.
+        features: modality to a cached stream that is read instead of the raw one; lengths, and so batches, stay those
+            of the raw one.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         shuffle: bool,
         withheld: Collection[str] = (),
         attributes: Sequence[str] = (),
+        features: Mapping[str, StreamReader] | None = None,
     ) -> None:
         if not len(rows):
             raise MMFairseqError(f"{data_bin}: split {subset!r} has no utterance")
@@ -76,6 +79,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         self.truths = {name: [truth for truth, _ in pairs] for name, pairs in labels.items()}
         self.goals = {name: [goal for _, goal in pairs] for name, pairs in labels.items()}
         self.streams = {name: StreamReader(data_bin / name, rows=len(utterances)) for name in self.modalities}
+        self.features = dict(features or {})
         self.lengths = {name: self._lengths(name) for name in self.modalities}
         self.sizes = self._sizes()
         nothing = [
@@ -130,6 +134,9 @@ class RawAudioTextVideoDataset(FairseqDataset):
         length = int(self.lengths[modality][index])
         if not length:
             return None
+        if modality in self.features:
+            item = self.features[modality][int(self.rows[index])]
+            return item.astype(np.float32 if item.dtype.kind == "f" else np.int64) if len(item) else None
         item = self.streams[modality][int(self.rows[index])]
         if modality == "audio":
             return item[:length].astype(np.float32) / 32768.0
@@ -147,8 +154,10 @@ class RawAudioTextVideoDataset(FairseqDataset):
             "text": np.zeros(0, np.int64),
             "video": np.zeros((0, 3, 1, 1), np.uint8),
         }
+        for name, reader in self.features.items():
+            empty[name] = np.zeros((0, reader.dim), np.float32 if reader.dtype.kind == "f" else np.int64)
         for name in self.modalities:
-            value = self.pad if name == "text" else 0
+            value = self.pad if name == "text" and name not in self.features else 0
             inputs[name], masks[name] = pad([sample[name] for sample in samples], value, empty[name])
         indices = [sample["index"] for sample in samples]
         return {

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..backbones.base import read_checkpoint
+from ..backbones import read_checkpoint
 from ..databin import locked, write_atomic
 from ..errors import MMFairseqError
 from ..tables import number, to_json

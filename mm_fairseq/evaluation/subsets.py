@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ..backbones.base import read_checkpoint
+from ..backbones import read_checkpoint
 from ..databin import DataBin, fingerprint, locked, write_atomic
 from ..errors import MMFairseqError
 from ..tables import Table, number, to_csv, to_json

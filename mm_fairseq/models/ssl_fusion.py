@@ -18,7 +18,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from ..errors import MMFairseqError
 from ..modules.encoder import StreamEncoder
 from ..modules.fusion import InterModalFusion, ShallowFusion, Stream
 from ..modules.heads import Heads
+from ._base import BackboneOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,25 +34,9 @@ FUSIONS = ("inter_modal", "shallow")
 
 
 @dataclass
-class SSLFusionConfig(FairseqDataclass):
+class SSLFusionConfig(BackboneOptions):
     """Sizes as in the original's command line; widths are those of the backbones unless `embed_dim` is given."""
 
-    audio_backbone: str = field(
-        default="mfcc", metadata={"help": "audio encoder: NAME, NAME:FILE or NAME:key=value,... (wav2vec, mfcc)"}
-    )
-    text_backbone: str = field(
-        default="embedding",
-        metadata={"help": "text encoder: NAME, NAME:FILE or NAME:key=value,... (roberta, embedding)"},
-    )
-    video_backbone: str = field(
-        default="fabnet", metadata={"help": "video encoder: NAME, NAME:FILE or NAME:key=value,... (fabnet)"}
-    )
-    finetune_backbones: str = field(
-        default="",
-        metadata={
-            "help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"
-        },
-    )
     fusion: str = field(default="inter_modal", metadata={"help": "how modalities are fused: inter_modal or shallow"})
     embed_dim: int = field(
         default=0, metadata={"help": "project every modality to this width first; 0 keeps the backbones' own widths"}
@@ -66,12 +50,6 @@ class SSLFusionConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     pooler_dropout: float = field(default=0.1, metadata={"help": "dropout around the hidden layer of the head"})
-    max_positions_a: int = field(default=936, metadata={"help": "audio frames beyond this many are cut off"})
-    max_positions_t: int = field(default=512, metadata={"help": "text tokens beyond this many are cut off"})
-    max_positions_v: int = field(default=301, metadata={"help": "video frames beyond this many are cut off"})
-    backbone_args: Any = field(
-        default=None, metadata={"help": "what the backbones are built from; filled in by the task, not by hand"}
-    )
 
 
 @register_model("ssl_fusion", dataclass=SSLFusionConfig)
@@ -87,7 +65,9 @@ class SSLFusion(BaseFairseqModel):
         super().__init__()
         if cfg.fusion not in FUSIONS:
             raise MMFairseqError(f"--fusion {cfg.fusion!r}; allowed: {', '.join(FUSIONS)}")
-        self.backbones = BackboneSet(cfg.backbone_args)
+        self.backbones = BackboneSet(
+            cfg.backbone_args, cfg.finetune_top_layers, cfg.freeze_finetune_updates, cfg.checkpoint_activations
+        )
         dims = {name: cfg.embed_dim or dim for name, dim in self.backbones.dims.items()}
         for name, dim in dims.items():
             if cfg.encoder_attention_heads < 1 or dim % cfg.encoder_attention_heads:

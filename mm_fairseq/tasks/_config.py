@@ -60,6 +60,17 @@ class EmotionPredictionConfig(FairseqDataclass):
     separator_token: int = field(
         default=-1, metadata={"help": "token id behind a text; default: </s> of the dictionary"}
     )
+    backbone_source: str = field(
+        default="auto",
+        metadata={
+            "help": "raw: encode in every step; cached: read features from `mm-fairseq extract`; "
+            "auto: cached where they are there and fit"
+        },
+    )
+    allow_unsafe_checkpoints: bool = field(
+        default=False,
+        metadata={"help": "load pretrained files that hold more than plain types: they may run any code"},
+    )
     eval_matric: bool = field(
         default=False, metadata={"help": "accepted for the original's command lines: metrics are always computed"}
     )

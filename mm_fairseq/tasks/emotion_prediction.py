@@ -1,10 +1,8 @@
 """The task: a data-bin to datasets, options to a self-contained model, logs to metrics and predictions."""
 
 import logging
-import os
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from ..errors import MMFairseqError
 from ..manifest import MODALITIES, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
-from . import _choices, _results, _run
+from . import _backbones, _choices, _results, _run
 from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
@@ -44,8 +42,11 @@ class EmotionPredictionTask(FairseqTask):
         if not 0 <= cfg.modality_dropout < 1:
             raise MMFairseqError(f"--modality-dropout {cfg.modality_dropout}: a probability, at least 0 and below 1")
         self.limits: dict[str, Limits] = {}
+        self._entries: Any = {}
         self.results: dict[str, _results.Results] = {}
         self.from_checkpoint = from_checkpoint
+        if cfg.backbone_source not in _backbones.SOURCES:
+            raise MMFairseqError(f"--backbone-source {cfg.backbone_source!r}; allowed: {', '.join(_backbones.SOURCES)}")
         self.run = _run.settings(cfg)
         if from_checkpoint:
             return
@@ -141,44 +142,30 @@ class EmotionPredictionTask(FairseqTask):
         is gone.
         """
         if from_checkpoint:
-            return self._with_limits(super().build_model(cfg, from_checkpoint))
+            return self._with_limits(super().build_model(cfg, from_checkpoint), cfg)
         checkpoint = _run.resume_path(cfg)
         if checkpoint is not None and not all(
             (self.data_bin.path / name).is_file() for name in ("targets.json", "dict.txt")
         ):
-            self.state.merge_state_dict(backbones.base.read_checkpoint(checkpoint)["task_state"])
+            self.state.merge_state_dict(backbones.read_checkpoint(checkpoint)["task_state"])
         for name in ("meta", "targets", "dictionary", "modalities", "attributes", "run"):
             getattr(self.state, name)  # made now, so that it is saved
         self.run.check_selection([*_results.metric_names(self.kinds), "loss"])
-        specs = {name: str(cfg[f"{name}_backbone"]) for name in self.state.modalities}
+        with backbones.unsafe_checkpoints(self.cfg.allow_unsafe_checkpoints):
+            found = _backbones.resolve(cfg, self.state.modalities, len(self.state.dictionary), checkpoint)
         if cfg.backbone_args is None:
             with open_dict(cfg):
-                cfg.backbone_args = self._resolve(cfg, specs, checkpoint)
-        for name, entry in cfg.backbone_args.items():
-            logger.info("%s backbone: %s%s", name, specs[name], " (frozen)" if entry["frozen"] else "")
+                cfg.backbone_args = found.entries
+        for name, spec in _backbones.specifications(cfg, self.state.modalities).items():
+            told = " (frozen)" if found.entries[name]["frozen"] else ""
+            logger.info("%s backbone: %s%s", name, spec, told)
         model = super().build_model(cfg)
         if checkpoint is None:
-            model.backbones.load_pretrained(specs)
-        return self._with_limits(model)
+            model.backbones.load_pretrained(found)
+        _backbones.separate_learning_rate(cfg, model)
+        return self._with_limits(model, cfg)
 
-    def _resolve(self, cfg: DictConfig, specs: dict[str, str], checkpoint: Path | None) -> dict[str, Any]:
-        finetune = {name.strip() for name in cfg.finetune_backbones.split(",") if name.strip()}
-        if unknown := finetune - set(MODALITIES):
-            raise MMFairseqError(f"--finetune-backbones {sorted(unknown)}; allowed: {', '.join(MODALITIES)}")
-        paths = [backbones.base.Spec.parse(name, spec).path for name, spec in specs.items()]
-        if checkpoint is not None and not all(os.path.exists(path) for path in paths if path):
-            return backbones.base.read_checkpoint(checkpoint)["cfg"]["model"]["backbone_args"]
-        size = len(self.state.dictionary)
-        entries = backbones.resolve(specs, finetune, {"text": {"vocabulary": size}})
-        vocabulary = entries.get("text", {}).get("args", {}).get("vocabulary", size)
-        if not 0 <= vocabulary - size <= 1:  # RoBERTa's <mask> stands behind the dictionary
-            raise MMFairseqError(
-                f"text backbone {specs['text']!r} knows {vocabulary} symbols, the data-bin's dict.txt {size}: "
-                "binarize with the tokenizer of that model"
-            )
-        return entries
-
-    def _with_limits(self, model: Any) -> Any:
+    def _with_limits(self, model: Any, cfg: DictConfig) -> Any:
         self.limits = {name: Limits(*limit) for name, limit in model.input_limits().items()}
         if self.cfg.max_sample_size and "audio" in self.limits:
             shortest, longest = self.limits["audio"]
@@ -186,20 +173,20 @@ class EmotionPredictionTask(FairseqTask):
             if cut < shortest:
                 raise MMFairseqError(f"--max-sample-size {cut}: the audio backbone needs at least {shortest} samples")
             self.limits["audio"] = Limits(shortest, min(cut, longest or cut))
+        self._entries = cfg.backbone_args
         return model
 
     # Data
 
+    @cached_property
+    def sources(self) -> _backbones.Sources:
+        """The streams that are read."""
+        bos, _, eos = self.symbols
+        return _backbones.Sources(self.cfg.backbone_source, self.data_bin, self._entries, self.limits, (bos, eos))
+
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold."""
         rows = self.data_bin.rows(self.place, split)
-        dictionary = self.source_dictionary
-        ends = (self.cfg.init_token, dictionary.bos()), (self.cfg.separator_token, dictionary.eos())
-        bos, eos = (default if given < 0 else given for given, default in ends)
-        if max(bos, eos) >= len(dictionary):
-            raise MMFairseqError(
-                f"--init-token {bos}, --separator-token {eos}: the dictionary has only {len(dictionary)} symbols"
-            )
         logger.info("%s: protocol %s, fold %s", split, *self.place)
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data_bin.path,
@@ -209,10 +196,11 @@ class EmotionPredictionTask(FairseqTask):
             self.state.modalities,
             self.kinds,
             self.limits,
-            (bos, dictionary.pad(), eos),
+            self.symbols,
             shuffle=split == "train",
             withheld=set(self.state.modalities) - set(self.given),
             attributes=self.state.attributes,
+            features=self.sources.readers,
         )
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
@@ -232,6 +220,18 @@ class EmotionPredictionTask(FairseqTask):
         return dictionary
 
     @property
+    def symbols(self) -> tuple[int, int, int]:
+        """Ids of what stands in front of a text, of padding, and of what stands behind it."""
+        dictionary = self.source_dictionary
+        ends = (self.cfg.init_token, dictionary.bos()), (self.cfg.separator_token, dictionary.eos())
+        bos, eos = (default if given < 0 else given for given, default in ends)
+        if max(bos, eos) >= len(dictionary):
+            raise MMFairseqError(
+                f"--init-token {bos}, --separator-token {eos}: the dictionary has only {len(dictionary)} symbols"
+            )
+        return bos, dictionary.pad(), eos
+
+    @property
     def target_dictionary(self) -> None:
         return None
 
@@ -246,6 +246,12 @@ class EmotionPredictionTask(FairseqTask):
             sample = drop_modalities(sample, self.cfg.modality_dropout, fill, self.run.seed, update_num)
         self.state.merge_state_dict({"updates": update_num + 1})
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """As fairseq's; backbones that wait for --freeze-finetune-updates are not touched, by weight decay neither."""
+        for weight in getattr(model, "module", model).backbones.idle():
+            weight.grad = None
+        super().optimizer_step(optimizer, model, update_num)
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> tuple[Any, int, dict[str, Any]]:
         """Score a batch; `fairseq-validate` on several ranks gives some of them an empty one."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_backbones import entry
 
-from mm_fairseq.backbones import BackboneSet, resolve
-from mm_fairseq.backbones.base import Spec, build, model_args, pick, read_checkpoint
+from mm_fairseq.backbones import BackboneSet, Spec, build, read_checkpoint, resolve
+from mm_fairseq.backbones.files import model_args, pick
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -19,6 +19,12 @@ from mm_fairseq.errors import MMFairseqError
         ("audio", "wav2vec:/data/wav2vec_large.pt", ("wav2vec", "/data/wav2vec_large.pt", {})),
         ("audio", "wav2vec:/data/lr=0.1/last.pt", ("wav2vec", "/data/lr=0.1/last.pt", {})),
         ("text", "roberta:C:/roberta", ("roberta", "C:/roberta", {})),
+        ("audio", "wav2vec:/data/a.pt,activation=gelu", ("wav2vec", "/data/a.pt", {"activation": "gelu"})),
+        (
+            "audio",
+            "wav2vec:/a,b/c.pt,residual_scale=0.5,log_compression=false",
+            ("wav2vec", "/a,b/c.pt", {"residual_scale": 0.5, "log_compression": False}),
+        ),
     ],
 )
 def test_parse(modality, text, expected):
@@ -28,10 +34,10 @@ def test_parse(modality, text, expected):
 @pytest.mark.parametrize(
     ("modality", "text", "words"),
     [
-        ("audio", "hubert", ["'hubert'", "mfcc", "wav2vec"]),
+        ("audio", "hubort", ["'hubort'", "mfcc", "wav2vec"]),
         ("audio", "", ["''", "mfcc"]),
         ("video", "mfcc", ["'mfcc'", "audio", "video", "fabnet"]),
-        ("audio", "mfcc:n_mfcc=many", ["'many'", "mfcc:n_mfcc=many"]),
+        ("audio", "mfcc:n_mfc=3", ["'n_mfc'", "mfcc:n_mfc=3", "n_mfcc", "n_mels"]),
     ],
 )
 def test_parse_errors_name_what_is_allowed(modality, text, words):
@@ -42,16 +48,17 @@ def test_parse_errors_name_what_is_allowed(modality, text, words):
 
 
 def test_resolve_gives_plain_entries():
-    found = resolve({"text": "embedding:dim=6", "audio": "mfcc"}, set(), {"text": {"vocabulary": 30}})
+    found, weights, _ = resolve({"text": "embedding:dim=6", "audio": "mfcc"}, set(), {"text": {"vocabulary": 30}})
+    assert weights == {}
     assert found == {
-        "audio": {"name": "mfcc", "args": {}, "frozen": False},
-        "text": {"name": "embedding", "args": {"vocabulary": 30, "dim": 6}, "frozen": False},
+        "audio": {"name": "mfcc", "args": {}, "frozen": False, "sha256": {}},
+        "text": {"name": "embedding", "args": {"vocabulary": 30, "dim": 6}, "frozen": False, "sha256": {}},
     }
 
 
 def test_resolve_freezes_pretrained_ones(checkpoints):
     specs = {"audio": f"wav2vec:{checkpoints}/wav2vec/wav2vec.pt", "video": f"fabnet:{checkpoints}/fabnet/fabnet.pt"}
-    found = resolve(specs, {"audio"}, {})
+    found, _, _ = resolve(specs, {"audio"}, {})
     assert {name: each["frozen"] for name, each in found.items()} == {"audio": False, "video": True}
 
 
@@ -62,6 +69,7 @@ def test_resolve_freezes_pretrained_ones(checkpoints):
         {"hop": 0},
         {"sample_rate": 8000},
         {"n_mfcc": 0.5},
+        {"n_mfcc": "many"},
     ],
 )
 def test_arguments_that_do_not_fit(args):
@@ -94,4 +102,4 @@ def test_load_pretrained_is_strict(checkpoints):
     specs = {"audio": f"wav2vec:{checkpoints}/wav2vec/wav2vec.pt"}
     other = BackboneSet({"audio": entry("wav2vec")})
     with pytest.raises(MMFairseqError, match=r"wav2vec\.pt: weights do not fit"):
-        other.load_pretrained(specs)
+        other.load_pretrained(resolve(specs, set(), {}))

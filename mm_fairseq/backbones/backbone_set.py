@@ -1,0 +1,190 @@
+"""The backbones of a model: which of them learn, from when on, and what is done with what they give."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..errors import MMFairseqError
+from ..modules.layer_sum import LayerSum
+from .base import Backbone, FeatureSeq
+from .spec import Resolved, build
+
+
+class Omitted(Backbone):
+    """Stands for a frozen backbone whose features are cached: knows what that one is like, and has no weights.
+
+    Args:
+        entry: of `resolve`.
+    """
+
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        super().__init__()
+        with torch.device("meta"):
+            like = build(entry)
+        self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
+        self.dim, self.states, self.stride = like.dim, like.states, like.stride
+        self.receptive_field, self.max_input = like.receptive_field, like.max_input
+        self.longest_input = like.longest_input  # type: ignore[method-assign]
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        raise MMFairseqError(
+            f"this checkpoint was trained with --omit-frozen-backbones and lacks the weights of {self.name!r}: "
+            f"it reads cached features of {self.modality}; run `mm-fairseq extract` on the data-bin with the same file"
+        )
+
+
+class BackboneSet(nn.Module):
+    """The backbones of a model.
+
+    Frozen ones stay in eval mode and run in inference mode. Features that were cached, a floating-point (B, T, C), are
+    taken as they are. A row whose modality is missing never reaches a backbone: its features are zeros, all of them
+    padding.
+
+    Args:
+        entries: as `resolve` returns them; one with `"omitted": True` has cached features only.
+        top_layers: of those that are trained, only so many layers, those next to the output; 0 for all of it.
+        frozen_updates: those that are trained are frozen for so many updates at first.
+        recompute: keep only what goes into each layer for the backward pass (gradient checkpointing).
+
+    Raises:
+        MMFairseqError: the arguments do not fit.
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[str, Mapping[str, Any]],
+        top_layers: int = 0,
+        frozen_updates: int = 0,
+        recompute: bool = False,
+    ) -> None:
+        super().__init__()
+        self.names = sorted(entries)
+        self.encoders = nn.ModuleDict(
+            {
+                name: Omitted(entries[name]) if entries[name].get("omitted") else build(entries[name])
+                for name in self.names
+            }
+        )
+        self.mixers = nn.ModuleDict(
+            {name: LayerSum(encoder.states) for name, encoder in self._items() if encoder.states > 1}
+        )
+        self.frozen = {name for name in self.names if entries[name]["frozen"]}
+        self.frozen_updates, self.waiting = frozen_updates, frozen_updates > 0
+        self.trained: dict[str, list[nn.Module]] = {}  # layers, where only some learn
+        for name, encoder in self._items():
+            if name in self.frozen:
+                encoder.requires_grad_(False)
+            else:
+                self._choose_trained(name, encoder, top_layers)
+                if recompute:
+                    for layer in encoder.layers():
+                        # in place, so that the names of the weights stay
+                        layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)  # type: ignore
+        self.train(self.training)
+
+    def _items(self) -> list[tuple[str, Backbone]]:
+        return [(name, self.encoders[name]) for name in self.names]  # type: ignore[misc]
+
+    def _choose_trained(self, name: str, encoder: Backbone, top_layers: int) -> None:
+        layers = encoder.layers()
+        if not top_layers or not layers:
+            return
+        if top_layers > len(layers):
+            raise MMFairseqError(f"--finetune-top-layers {top_layers}: the {name} backbone has {len(layers)} layers")
+        encoder.requires_grad_(False)
+        self.trained[name] = layers[-top_layers:]
+        for layer in self.trained[name]:
+            layer.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "BackboneSet":
+        super().train(mode)
+        for name, encoder in self._items():
+            if name in self.frozen or self.waiting or name in self.trained:
+                encoder.eval()
+            if not self.waiting:
+                for layer in self.trained.get(name, ()):
+                    layer.train(mode)
+        return self
+
+    def set_num_updates(self, updates: int) -> None:
+        """Called by fairseq before each update: the first `frozen_updates` leave every backbone alone."""
+        waiting = updates < self.frozen_updates
+        if waiting != self.waiting:
+            self.waiting = waiting
+            self.train(self.training)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return {name: encoder.dim for name, encoder in self._items()}
+
+    def input_limits(self, name: str, frames: int) -> tuple[int, int]:
+        """Shortest and longest input, in samples, tokens or frames, that gives 1 and at most `frames` frames."""
+        encoder: Backbone = self.encoders[name]  # type: ignore[assignment]
+        return encoder.receptive_field, encoder.longest_input(frames)
+
+    def load_pretrained(self, found: Resolved) -> None:
+        """Load the weights that `resolve` found, strictly.
+
+        Raises:
+            MMFairseqError: a weight is missing, unknown or of another shape.
+        """
+        for name, state in found.weights.items():
+            encoder = self.encoders[name]
+            if isinstance(encoder, Omitted):
+                continue
+            try:
+                encoder.load_state_dict(state, strict=True)
+            except RuntimeError as error:
+                told = f"weights do not fit backbone {found.entries[name]['name']!r}: {error}"
+                raise MMFairseqError(f"{found.files[name]}: {told}") from error
+
+    def forward(self, inputs: Mapping[str, Tensor], padding_masks: Mapping[str, Tensor]) -> dict[str, FeatureSeq]:
+        """Encode what is there of each modality; returns `{modality: FeatureSeq}` for all of them."""
+        out = {}
+        for name in self.names:
+            x, mask = self._encode(name, inputs[name], padding_masks[name])
+            out[name] = FeatureSeq(self.mixers[name](x) if name in self.mixers else x, mask)
+        return out
+
+    def _encode(self, name: str, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        encoder: Backbone = self.encoders[name]  # type: ignore[assignment]
+        width, present = encoder.dim * encoder.states, ~padding_mask.all(dim=1)
+        if not present.any():
+            empty = torch.zeros(x.size(0), 1, width, device=x.device)
+            # DistributedDataParallel stops when a trained parameter takes no part in a batch.
+            empty = empty + 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
+            return FeatureSeq(empty, torch.ones_like(empty[..., 0], dtype=torch.bool))
+        if x.dim() == 3 and x.is_floating_point():
+            if x.size(2) != width:
+                raise MMFairseqError(f"cached features of {name} are {x.size(2)} wide, the model expects {width}")
+            return FeatureSeq(x.masked_fill(padding_mask[..., None], 0.0), padding_mask)
+        out = self._run(name, encoder, x[present], padding_mask[present])
+        if present.all():
+            return out
+        features = out.x.new_zeros(x.size(0), *out.x.shape[1:])
+        features[present] = out.x
+        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=x.device)
+        mask[present] = out.padding_mask
+        return FeatureSeq(features, mask)
+
+    def _run(self, name: str, encoder: Backbone, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        if name not in self.frozen and not self.waiting:
+            return encoder(x, padding_mask)
+        with torch.inference_mode():
+            out = encoder(x, padding_mask)
+        # Tensors of the inference mode cannot be kept for a backward pass; copies can.
+        out = FeatureSeq(out.x.clone(), out.padding_mask.clone())
+        if self.waiting and torch.is_grad_enabled():
+            idle = 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
+            out = FeatureSeq(out.x + idle, out.padding_mask)
+        return out
+
+    def idle(self) -> list[Tensor]:
+        """Trained parameters that this update must leave alone."""
+        if not self.waiting:
+            return []
+        return [weight for encoder in self.encoders.values() for weight in encoder.parameters() if weight.requires_grad]

@@ -1,0 +1,170 @@
+"""Pretrained files of others: loaded with plain types only, their options checked before any builder sees them."""
+
+import ast
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import MMFairseqError
+
+logger = logging.getLogger(__name__)
+
+MAX_LAYERS = 64
+MAX_SIZE = 8192
+_unsafe: ContextVar[bool] = ContextVar("unsafe", default=False)
+
+
+@contextmanager
+def unsafe_checkpoints(allowed: bool) -> Iterator[None]:
+    """Within, and if `allowed`, pretrained files may hold any type, and so run any code, when they are loaded."""
+    if allowed:
+        logger.warning("--allow-unsafe-checkpoints: pretrained files may run code of their authors on this machine")
+    token = _unsafe.set(allowed)
+    try:
+        yield
+    finally:
+        _unsafe.reset(token)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a `torch.save`d file with plain types only, unless `unsafe_checkpoints` is in force.
+
+    Raises:
+        MMFairseqError: no such file, truncated, or it holds types that are not on the list of safe ones.
+    """
+    if not path.is_file():
+        raise MMFairseqError(f"{path}: no such checkpoint file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=not _unsafe.get())
+    except Exception as error:  # torch raises a dozen kinds for broken and for refused files
+        reason = (str(error) or repr(error)).splitlines()[0]
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            found = next((line for line in str(error).splitlines() if "Unsupported" in line), reason)
+            reason = (
+                f"it holds more than plain types ({found.strip()}); if you trust its source, --allow-unsafe-checkpoints"
+            )
+        raise MMFairseqError(f"{path}: not a readable checkpoint: {reason}") from error
+    if not isinstance(state, dict):
+        raise MMFairseqError(f"{path}: expected a dictionary, found {type(state).__name__}")
+    return state
+
+
+def sha256(paths: Iterable[Path]) -> str:
+    """Of the content of files, in the given order; their names do not count."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """A Namespace, a dictionary or an OmegaConf node as a dictionary."""
+    return dict(vars(options)) if hasattr(options, "__dict__") and not isinstance(options, dict) else dict(options)
+
+
+def model_args(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The model's options of a fairseq checkpoint, from either form: `args` (a Namespace) or `cfg` (nested)."""
+    if state.get("args") is not None:
+        return plain(state["args"])
+    model = (state.get("cfg") or {}).get("model")
+    if model is None:
+        raise MMFairseqError(f"{path}: neither `args` nor `cfg.model` in the file; its keys are {sorted(state)[:8]}")
+    return plain(model)
+
+
+def options_of(saved: Mapping[str, Any], defaults: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The options named in `defaults`, each checked to be of the type of its default (a number will do for a float).
+
+    A default that is a tuple of strings lists what is allowed; its first is the default. One that is a type stands for
+    none: the option is left out where the file has none.
+
+    Raises:
+        MMFairseqError: a value of another type, or not allowed.
+    """
+    out = {}
+    for name, default in defaults.items():
+        first = default[0] if isinstance(default, tuple) else default
+        value = saved.get(name)
+        if value is None:
+            if not isinstance(default, type):
+                out[name] = first
+            continue
+        kind: type = default if isinstance(default, type) else type(first)
+        fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if not fits:
+            raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value of type {kind.__name__}")
+        if isinstance(default, tuple) and value not in default:
+            raise MMFairseqError(f"{path}: {name} is {value!r}; allowed: {', '.join(default)}")
+        out[name] = kind(value)
+    return out
+
+
+def pick(weights: Mapping[str, Any], prefixes: tuple[str, ...], path: Path) -> dict[str, Tensor]:
+    """The entries of a state dict that begin with one of `prefixes`; `module.` in front is taken off.
+
+    Raises:
+        MMFairseqError: a prefix has no entry, or an entry is no tensor.
+    """
+    bare = {key.removeprefix("module."): value for key, value in weights.items()}
+    for prefix in prefixes:
+        if not any(key.startswith(prefix) for key in bare):
+            raise MMFairseqError(f"{path}: no weights named {prefix}*; the file has {sorted(bare)[:4]} ...")
+    chosen = {key: value for key, value in bare.items() if key.startswith(prefixes)}
+    for key, value in chosen.items():
+        if not isinstance(value, Tensor):
+            raise MMFairseqError(f"{path}: {key} is a {type(value).__name__}, not a tensor")
+    return chosen
+
+
+def conv_layers(value: Any, default: Sequence[Sequence[int]], where: str) -> list[list[int]]:
+    """Layer shapes: a list, or a string such as "[(512, 10, 5)] + [(512, 3, 1)] * 9", never evaluated as code.
+
+    Args:
+        value: as it stands in a checkpoint; None for the default.
+        default: (width, kernel, stride) a layer.
+        where: file and option, for messages.
+
+    Raises:
+        MMFairseqError: it is no list of at most 64 triples of numbers from 1 to 8192.
+    """
+    if value is None:
+        return [list(layer) for layer in default]
+    try:
+        layers = _fold(ast.parse(value.strip(), mode="eval").body) if isinstance(value, str) else value
+        out = [[int(number) for number in layer] for layer in layers]
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        out = []
+    if not 0 < len(out) <= MAX_LAYERS or any(
+        len(layer) != 3 or not all(0 < n <= MAX_SIZE for n in layer) for layer in out
+    ):
+        raise MMFairseqError(f"{where}: expected a list of (width, kernel, stride), found {str(value)[:80]!r}")
+    return out
+
+
+def receptive_field(layers: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Receptive field and stride, in samples, of convolutions of (width, kernel, stride) without padding."""
+    field, stride = 1, 1
+    for _, kernel, step in layers:
+        field += (kernel - 1) * stride
+        stride *= step
+    return field, stride
+
+
+def _fold(node: ast.AST) -> list:
+    """Literal lists joined by `+` and repeated by `*`."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _fold(node.left) + _fold(node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        times = ast.literal_eval(node.right)
+        if not isinstance(times, int) or not 0 < times <= MAX_LAYERS:
+            raise ValueError(times)
+        return _fold(node.left) * times
+    return list(ast.literal_eval(node))

@@ -1,0 +1,118 @@
+"""What a user writes of a backbone, and what a model is built from."""
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..errors import MMFairseqError
+from .base import BACKBONES, Backbone
+from .files import sha256
+
+
+class Spec(NamedTuple):
+    """`NAME`, `NAME:FILE`, `NAME:key=value,...` or `NAME:FILE,key=value,...`."""
+
+    name: str
+    path: str
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, modality: str, text: str) -> "Spec":
+        """Split a specification and check its name, its modality and the names of its options."""
+        name, _, rest = text.partition(":")
+        backbone = BACKBONES.get(name)
+        if backbone.modality != modality:
+            fitting = [other for other in BACKBONES.names() if BACKBONES.get(other).modality == modality]
+            raise MMFairseqError(
+                f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {', '.join(fitting)}"
+            )
+        path, options = rest, dict[str, Any]()
+        while path and not os.path.exists(path):
+            head, _, last = path.rpartition(",")
+            key, equals, value = last.partition("=")
+            if not equals or not key.isidentifier():
+                break
+            path, options = head, {key: _value(value), **options}
+        allowed = [*inspect.signature(backbone).parameters, *backbone.file_options]
+        if unknown := [key for key in options if key not in allowed]:
+            raise MMFairseqError(
+                f"backbone option {unknown[0]!r} in {text!r}: {name} takes {', '.join(allowed) or 'none'}"
+            )
+        return cls(name, path, options)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The pretrained files by option, the main one as `path`; empty where there are none."""
+        others = {
+            key: Path(str(self.options[key])) for key in BACKBONES.get(self.name).file_options if key in self.options
+        }
+        return ({"path": Path(self.path)} if self.path else {}) | others
+
+
+def _value(text: str) -> int | float | bool | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+class Resolved(NamedTuple):
+    """What a model is built from, and the weights it starts with.
+
+    Args:
+        entries: modality to `{name, args, frozen, sha256}` in plain types; sha256 has that of each pretrained file, the
+            main one as `path`.
+        weights: modality to weights, of those that are pretrained.
+        files: modality to the file that they come from.
+    """
+
+    entries: dict[str, dict[str, Any]]
+    weights: dict[str, dict[str, Tensor]]
+    files: dict[str, str]
+
+
+def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str, dict[str, Any]]) -> Resolved:
+    """Read every pretrained file, once.
+
+    Args:
+        specs: modality to specification.
+        finetune: modalities whose pretrained backbone is trained; one without a file always is, if it can be.
+        defaults: modality to arguments known from the data (a vocabulary's size), used where there is no file.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    weights: dict[str, dict[str, Tensor]] = {}
+    for modality, text in sorted(specs.items()):
+        spec = Spec.parse(modality, text)
+        backbone = BACKBONES.get(spec.name)
+        options = {key: value for key, value in spec.options.items() if key not in backbone.file_options}
+        if spec.files:
+            args, weights[modality] = backbone.read(**spec.files)
+        else:
+            known = inspect.signature(backbone).parameters
+            args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}
+        entries[modality] = {
+            "name": spec.name,
+            "args": args | options,
+            "frozen": bool(spec.files) and modality not in finetune,
+            "sha256": {key: sha256(backbone.parts(path)) for key, path in spec.files.items()},
+        }
+    return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
+
+
+def build(entry: Mapping[str, Any]) -> Backbone:
+    """Build one backbone from an entry of `resolve`.
+
+    Raises:
+        MMFairseqError: the arguments do not fit.
+    """
+    try:
+        return BACKBONES.get(entry["name"])(**entry["args"])
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
+        told = str(dict(entry["args"]))
+        raise MMFairseqError(f"backbone {entry['name']!r} does not take {told[:500]}: {error}") from error

@@ -1,0 +1,101 @@
+"""Cached streams: what a backbone made of a raw stream, kept beside it in the folder `MODALITY@BACKBONE-DIGEST`.
+
+A cached stream has the same rows and shards as its raw stream. `stream.json`, written first, says what it was made
+with; the folder's name has a digest of that, so that those of different backbones, layers or files stand side by side.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import MMFairseqError
+from .format import open_shard, shard_paths
+from .reader import StreamReader
+from .writer import write_atomic
+
+ABOUT = "stream.json"
+
+
+@dataclass(frozen=True)
+class CachedStream:
+    """How a cached stream was made.
+
+    Args:
+        modality: the raw stream it was made from.
+        backbone: registered name.
+        args: of the backbone, its layer among them.
+        sha256: of its pretrained files, by option.
+        longest: inputs were cut at so many samples, tokens or frames; None: nowhere.
+        symbols: ids put in front of and behind a text; empty for other modalities.
+        dtype: of the elements.
+        dim: D of the items [T, D].
+    """
+
+    modality: str
+    backbone: str
+    args: dict[str, Any]
+    sha256: dict[str, str]
+    longest: int | None
+    symbols: tuple[int, ...]
+    dtype: str
+    dim: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"{self.modality}@{self.backbone}-{digest[:12]}"
+
+    def write(self, data_bin: Path) -> Path:
+        """Make its folder, with `stream.json`; returns the folder."""
+        folder = data_bin / self.name
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / ABOUT, (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode())
+        return folder
+
+    def is_done(self, data_bin: Path, shard: int) -> bool:
+        """Whether a shard is there, whole, and made from the raw shard that is there now."""
+        try:
+            index, receipt = open_shard(data_bin / self.name, shard)
+            raw, source = open_shard(data_bin / self.modality, shard)
+        except MMFairseqError:
+            return False
+        return len(index) == len(raw) and receipt["notes"].get("source") == source["sha256"]["bin"]
+
+    def open(self, data_bin: Path, rows: int) -> StreamReader:
+        """A reader of all its items.
+
+        Raises:
+            MMFairseqError: a shard is missing, damaged, or was made from other raw data.
+        """
+        shards = len(list((data_bin / self.modality).glob("shard-*.json")))
+        undone = [shard for shard in range(shards) if not self.is_done(data_bin, shard)]
+        if undone:
+            place = shard_paths(data_bin / self.name, undone[0])[0].with_suffix("")
+            raise MMFairseqError(
+                f"{place}: {len(undone)} of {shards} shards are missing, damaged or of other raw data; go on with "
+                "`mm-fairseq extract --resume`"
+            )
+        return StreamReader(data_bin / self.name, rows)
+
+
+def cached_streams(data_bin: Path, modality: str) -> list[CachedStream]:
+    """All cached streams of a modality, finished or not.
+
+    Raises:
+        MMFairseqError: a `stream.json` is damaged.
+    """
+    found = []
+    for path in sorted(data_bin.glob(f"{modality}@*/{ABOUT}")):
+        try:
+            about: Mapping[str, Any] = json.loads(path.read_bytes())
+            stream = CachedStream(**{**about, "symbols": tuple(about["symbols"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise MMFairseqError(f"{path}: damaged ({error}); remove its folder and extract again") from error
+        if stream.name != path.parent.name:
+            raise MMFairseqError(f"{path}: does not belong to its folder (expected {stream.name}); extract again")
+        found.append(stream)
+    return found

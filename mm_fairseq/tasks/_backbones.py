@@ -1,0 +1,202 @@
+"""From the options to what the backbones of a model are built from, and to the streams that they read."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from .. import backbones
+from ..databin import CachedStream, DataBin, StreamReader, cached_streams
+from ..datasets import Limits
+from ..errors import MMFairseqError
+from ..manifest import MODALITIES
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("auto", "raw", "cached")
+
+
+def specifications(cfg: DictConfig, modalities: Sequence[str]) -> dict[str, str]:
+    """Modality to what the user wrote of its backbone."""
+    return {name: str(cfg[f"{name}_backbone"]) for name in modalities}
+
+
+def resolve(cfg: DictConfig, modalities: Sequence[str], vocabulary: int, checkpoint: Path | None) -> backbones.Resolved:
+    """What a new training is built from; a resumed one takes it from its checkpoint where a pretrained file is gone.
+
+    Args:
+        cfg: options of the model.
+        modalities: of the training.
+        vocabulary: number of symbols in the data-bin's dictionary.
+        checkpoint: of the training that is resumed.
+
+    Raises:
+        MMFairseqError: an option or a file is not usable.
+    """
+    specs = specifications(cfg, modalities)
+    finetune = {name.strip() for name in cfg.finetune_backbones.split(",") if name.strip()}
+    if unknown := finetune - set(MODALITIES):
+        raise MMFairseqError(f"--finetune-backbones {sorted(unknown)}; allowed: {', '.join(MODALITIES)}")
+    files = [path for name, spec in specs.items() for path in backbones.Spec.parse(name, spec).files.values()]
+    if checkpoint is not None and not all(os.path.exists(path) for path in files):
+        saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"]["backbone_args"]
+        return backbones.Resolved(saved, {}, {})
+    found = backbones.resolve(specs, finetune, {"text": {"vocabulary": vocabulary}})
+    known = found.entries.get("text", {}).get("args", {}).get("vocabulary", vocabulary)
+    if not 0 <= known - vocabulary <= 1:  # RoBERTa's <mask> stands behind the dictionary
+        raise MMFairseqError(
+            f"text backbone {specs['text']!r} knows {known} symbols, the data-bin's dict.txt {vocabulary}: "
+            "binarize with the tokenizer of that model"
+        )
+    for entry in found.entries.values():
+        entry["omitted"] = bool(cfg.omit_frozen_backbones and entry["frozen"])
+    return found
+
+
+class Sources:
+    """Which stream of the data-bin each modality is read from: the raw one, or one that `mm-fairseq extract` cached.
+
+    Args:
+        mode: auto, raw or cached (--backbone-source).
+        data_bin: the data-bin.
+        entries: what the backbones of the model are built from.
+        limits: shortest and longest input of each.
+        symbols: ids in front of and behind a text.
+
+    Raises:
+        MMFairseqError: a stream that is needed is not there or was made otherwise.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        data_bin: DataBin,
+        entries: Any,
+        limits: Mapping[str, Limits],
+        symbols: tuple[int, int],
+    ) -> None:
+        self.data_bin, self.limits, self.symbols = data_bin, limits, symbols
+        self.readers: dict[str, StreamReader] = {}
+        for modality, entry in sorted(_plain(entries).items()):
+            needed = entry.get("omitted") or mode == "cached"
+            wanted = _cacheable({"sha256": {}, **entry})
+            if mode == "raw" and entry.get("omitted"):
+                raise MMFairseqError(
+                    f"--backbone-source raw: the model lacks the {modality} backbone {entry['name']!r} "
+                    "(--omit-frozen-backbones) and can only read cached features"
+                )
+            if mode == "raw" or not wanted:
+                continue
+            reasons = self._look(modality, wanted)
+            if modality in self.readers:
+                logger.info("%s: cached features, %s", modality, self.readers[modality].folder.name)
+            elif needed:
+                raise MMFairseqError(
+                    f"{data_bin}: no cached features for {modality} backbone {entry['name']!r}: {'; '.join(reasons)}; "
+                    "run `mm-fairseq extract`"
+                )
+            elif reasons[0] != NOTHING:
+                logger.warning("%s: raw data, for the cached features do not fit: %s", modality, "; ".join(reasons))
+
+    def _look(self, modality: str, wanted: list[dict[str, Any]]) -> list[str]:
+        """Open the first stream that fits; returns why the others do not."""
+        reasons = []
+        streams = cached_streams(self.data_bin.path, modality)
+        for entry in wanted:
+            for stream in streams:
+                if stream.backbone != entry["name"]:
+                    continue
+                reason = self._difference(stream, entry)
+                if not reason:
+                    try:
+                        self.readers[modality] = stream.open(self.data_bin.path, len(self.data_bin.manifest))
+                        return []
+                    except MMFairseqError as error:
+                        reason = str(error)
+                reasons.append(f"{stream.name}: {reason}")
+        return reasons or [NOTHING]
+
+    def _difference(self, stream: CachedStream, entry: dict[str, Any]) -> str:
+        """What keeps a cached stream from being what the backbone would give; "" if nothing does."""
+        if stream.sha256 != entry["sha256"]:
+            ours, theirs = (_short(each) for each in (entry["sha256"], stream.sha256))
+            return f"made from a file with sha256 {theirs}, the model's has {ours}"
+        for key in sorted({*stream.args, *entry["args"]}):
+            found, needed = stream.args.get(key), entry["args"].get(key)
+            if found != needed:
+                return f"{key} was {found!r}, is {needed!r}"
+        if stream.symbols and stream.symbols != self.symbols:
+            return f"made with the symbols {stream.symbols} around a text, here they are {self.symbols}"
+        longest = self.limits[stream.modality].longest
+        if longest != stream.longest:
+            lengths = StreamReader(self.data_bin.path / stream.modality).lengths
+            lengths = lengths + 2 * (lengths > 0) if stream.modality == "text" else lengths
+            cut = [np.minimum(lengths, limit or lengths.max(initial=0)) for limit in (longest, stream.longest)]
+            if different := int((cut[0] != cut[1]).sum()):
+                return (
+                    f"cut at {stream.longest}, here at {longest}, which makes a difference for {different} utterances"
+                )
+        return ""
+
+
+NOTHING = "nothing of that backbone was extracted"
+
+
+def _cacheable(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """What of a backbone may be cached: all of it if it does not learn, else the part of it that never does."""
+    backbone = backbones.BACKBONES.get(entry["name"])
+    front = backbone.front(entry)
+    fixed = entry["frozen"] or not backbone.learns
+    return [each for each in (entry if fixed else None, front) if each is not None]
+
+
+def _plain(entries: Any) -> dict[str, dict[str, Any]]:
+    """In the types that JSON gives back."""
+    entries = OmegaConf.to_container(entries) if OmegaConf.is_config(entries) else entries
+    return json.loads(json.dumps(entries))
+
+
+def _short(checksums: Mapping[str, str]) -> str:
+    return ", ".join(checksum[:12] for checksum in checksums.values()) or "none"
+
+
+def separate_learning_rate(model_cfg: DictConfig, model: Any) -> None:
+    """Give the backbones the learning rate --backbone-lr, by fairseq's composite optimizer.
+
+    Both groups have the optimizer and the scheduler that the options name.
+
+    Raises:
+        MMFairseqError: the rate is negative, nothing of a backbone learns, or half precision flattens all parameters.
+    """
+    rate, root = model_cfg.backbone_lr, cast(Any, model_cfg._get_parent())
+    if rate < 0:
+        raise MMFairseqError(f"--backbone-lr {rate}: must not be negative")
+    if not rate or not root or not root.get("optimizer") or root.optimizer._name == "composite":
+        return
+    learning = [weight for weight in model.backbones.encoders.parameters() if weight.requires_grad]
+    if not learning:
+        raise MMFairseqError(f"--backbone-lr {rate}: no backbone is trained; name some by --finetune-backbones")
+    if root.common.fp16 and not root.common.fp16_no_flatten_grads:
+        raise MMFairseqError("--backbone-lr with --fp16 needs --fp16-no-flatten-grads")
+    for weight in learning:
+        weight.param_group = "backbones"
+    first = root.optimization.lr[0]
+    groups = {}
+    for name, scale in (("default", 1.0), ("backbones", rate / first)):
+        rates = [value * scale for value in root.optimization.lr]
+        parts: dict[str, Any] = {}
+        for key in ("optimizer", "lr_scheduler"):
+            parts[key] = OmegaConf.to_container(root[key], resolve=True)
+        groups[name] = {
+            "lr": rates,
+            "optimizer": parts["optimizer"] | {"lr": rates},
+            "lr_scheduler": parts["lr_scheduler"],
+        }
+    with open_dict(root):
+        root.optimizer = {"_name": "composite", "groups": groups, "dynamic_groups": False}
+        root.lr_scheduler = {"_name": "pass_through"}
