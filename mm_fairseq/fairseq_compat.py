@@ -24,6 +24,8 @@ from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
+from fairseq.optim.composite import CompositeLRScheduler
+from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
 from .errors import MMFairseqError
 
@@ -40,6 +42,8 @@ def apply() -> None:
     distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(
         distributed_fairseq_model.DistributedDataParallel
     )
+    CompositeLRScheduler.step = _step_of_groups
+    PassThroughScheduleSchedule.step = _step_of_optimizer
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
     if command := sys.modules.get("fairseq_cli.train"):
@@ -139,6 +143,17 @@ def _cpu_ready_ddp(original: Callable) -> Callable:
         return original(module=module, device_ids=device_ids, output_device=output_device, **kwargs)
 
     return build
+
+
+def _step_of_groups(self: Any, epoch: int, val_loss: float | None = None) -> None:
+    """fairseq's composite optimizer keeps the validation loss from its schedulers: no `reduce_lr_on_plateau`."""
+    for scheduler in self.lr_schedulers.values():
+        scheduler.step(epoch, val_loss)
+
+
+def _step_of_optimizer(self: Any, epoch: int, val_loss: float | None = None) -> None:
+    """`pass_through` hands everything on to the optimizer's own scheduler but the end of an epoch."""
+    self.optimizer.lr_scheduler.step(epoch, val_loss)
 
 
 def _hide_private(original: Callable) -> Callable:

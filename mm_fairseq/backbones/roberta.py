@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models.roberta.model import RobertaEncoder, base_architecture
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import MMFairseqError
-from .base import BACKBONES, Backbone, FeatureSeq
+from .base import BACKBONES, Backbone, FeatureSeq, chosen_states
 from .files import model_args, options_of, pick, read_checkpoint
 
 _SIZES = {"encoder_layers": int, "encoder_embed_dim": int, "encoder_ffn_embed_dim": int, "encoder_attention_heads": int}
@@ -28,17 +27,18 @@ _OTHERS = {
 
 @BACKBONES.register("roberta")
 class Roberta(Backbone):
-    """Last hidden layer of RoBERTa, one vector a token; position 0 is <s>.
+    """A hidden layer of RoBERTa, one vector a token; position 0 is <s>.
 
     Args:
         vocabulary: number of symbols, special ones and <mask> included; <pad> is 1.
+        layer: see `chosen_states`.
         options: the model's options as fairseq names them; absent ones have the values of `roberta_base`.
     """
 
     modality = "text"
     summarises = True
 
-    def __init__(self, vocabulary: int, **options: Any) -> None:
+    def __init__(self, vocabulary: int, layer: int | str = "last", **options: Any) -> None:
         super().__init__()
         args = Namespace(**options)
         base_architecture(args)
@@ -49,6 +49,11 @@ class Roberta(Backbone):
         del self.encoder.lm_head
         self.dim, self.max_input = args.encoder_embed_dim, args.max_source_positions
         self.pad = dictionary.pad()
+        self.chosen = chosen_states(layer, args.encoder_layers)
+        self.states = len(self.chosen)
+
+    def layers(self) -> list[nn.Module]:
+        return list(self.encoder.sentence_encoder.layers)
 
     @classmethod
     def parts(cls, path: Path) -> list[Path]:
@@ -78,8 +83,16 @@ class Roberta(Backbone):
         return args, weights
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
-        features, _ = self.encoder(x.masked_fill(padding_mask, self.pad), features_only=True)
-        features = F.pad(features, (0, 0, 0, x.size(1) - features.size(1)))  # the inference path cuts to the longest
+        encoder = self.encoder.sentence_encoder
+        x, _ = encoder.forward_embedding(x.masked_fill(padding_mask, self.pad))
+        x = x.masked_fill(padding_mask[..., None], 0.0).transpose(0, 1)  # T x B x C
+        mask = padding_mask if padding_mask.any() else None
+        states = [x]
+        for layer in encoder.layers[: max(self.chosen)]:
+            states.append(layer(states[-1], encoder_padding_mask=mask))
+        if encoder.layer_norm is not None and len(states) > len(encoder.layers):
+            states[-1] = encoder.layer_norm(states[-1])
+        features = torch.cat([states[number] for number in self.chosen], dim=-1).transpose(0, 1)
         return FeatureSeq(features.masked_fill(padding_mask[..., None], 0.0), padding_mask)
 
 

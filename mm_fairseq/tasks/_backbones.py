@@ -185,10 +185,11 @@ def separate_learning_rate(model_cfg: DictConfig, model: Any) -> None:
         raise MMFairseqError("--backbone-lr with --fp16 needs --fp16-no-flatten-grads")
     for weight in learning:
         weight.param_group = "backbones"
-    first = root.optimization.lr[0]
-    groups = {}
-    for name, scale in (("default", 1.0), ("backbones", rate / first)):
-        rates = [value * scale for value in root.optimization.lr]
+    first, groups = root.optimization.lr[0], {}
+    for name in ("default", "backbones"):
+        rates = list(root.optimization.lr)
+        if name == "backbones":  # a list of rates, one an epoch, keeps its shape
+            rates = [rate * each / first if first else rate for each in rates]
         parts: dict[str, Any] = {}
         for key in ("optimizer", "lr_scheduler"):
             parts[key] = OmegaConf.to_container(root[key], resolve=True)
