@@ -146,7 +146,7 @@ def _cpu_ready_ddp(original: Callable) -> Callable:
 
 
 def _step_of_groups(self: Any, epoch: int, val_loss: float | None = None) -> None:
-    """fairseq's composite optimizer keeps the validation loss from its schedulers: no `reduce_lr_on_plateau`."""
+    """Fairseq's composite optimizer keeps the validation loss from its schedulers: no `reduce_lr_on_plateau`."""
     for scheduler in self.lr_schedulers.values():
         scheduler.step(epoch, val_loss)
 

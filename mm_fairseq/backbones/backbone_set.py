@@ -23,8 +23,7 @@ class Omitted(Backbone):
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         super().__init__()
-        with torch.device("meta"):
-            like = build(entry)
+        like = build(entry).to("meta")  # without the memory of its weights
         self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
         self.dim, self.states, self.stride = like.dim, like.states, like.stride
         self.receptive_field, self.max_input = like.receptive_field, like.max_input

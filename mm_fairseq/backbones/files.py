@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import logging
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ..errors import MMFairseqError
@@ -67,7 +69,9 @@ def sha256(paths: Iterable[Path]) -> str:
 
 def plain(options: Any) -> dict[str, Any]:
     """A Namespace, a dictionary or an OmegaConf node as a dictionary."""
-    return dict(vars(options)) if hasattr(options, "__dict__") and not isinstance(options, dict) else dict(options)
+    if isinstance(options, DictConfig):
+        options = OmegaConf.to_container(options)
+    return dict(vars(options) if isinstance(options, Namespace) else options)
 
 
 def model_args(state: dict[str, Any], path: Path) -> dict[str, Any]:

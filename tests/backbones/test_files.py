@@ -1,0 +1,144 @@
+"""Pretrained files: what is read of them is checked, and nothing in them is run."""
+
+import hashlib
+import logging
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mm_fairseq.backbones.files import (
+    conv_layers,
+    options_of,
+    plain,
+    read_checkpoint,
+    receptive_field,
+    sha256,
+    unsafe_checkpoints,
+)
+from mm_fairseq.errors import MMFairseqError
+
+FILE = Path("some/model.pt")
+DEFAULT = ((8, 3, 1),)
+
+
+class Foreign:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    torch.save({"model": {}, "extra": Foreign(tmp_path / "touched")}, tmp_path / "foreign.pt")
+    return tmp_path / "foreign.pt"
+
+
+def test_foreign_types_are_refused_and_the_way_out_is_named(foreign):
+    with pytest.raises(MMFairseqError, match=r"foreign\.pt: .*more than plain types.*--allow-unsafe-checkpoints"):
+        read_checkpoint(foreign)
+    assert not (foreign.parent / "touched").exists()
+
+
+def test_the_way_out_is_logged_and_ends(foreign, caplog):
+    with caplog.at_level(logging.WARNING), unsafe_checkpoints(True):
+        assert read_checkpoint(foreign)["model"] == {}
+    assert (foreign.parent / "touched").exists()
+    assert "--allow-unsafe-checkpoints" in caplog.text
+    with pytest.raises(MMFairseqError, match="plain types"):
+        read_checkpoint(foreign)
+
+
+def test_nothing_is_logged_unasked(foreign, caplog):
+    with caplog.at_level(logging.DEBUG), unsafe_checkpoints(False), pytest.raises(MMFairseqError):
+        read_checkpoint(foreign)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("options", [Namespace(a=1), {"a": 1}, OmegaConf.create({"a": 1})])
+def test_options_in_every_form_become_a_dictionary(options):
+    assert plain(options) == {"a": 1}
+
+
+def test_options_are_taken_by_name_with_defaults():
+    defaults = {"layers": 12, "dropout": 0.1, "norm": False, "act": ("relu", "gelu"), "width": int}
+    assert options_of({"other": object()}, defaults, FILE) == {
+        "layers": 12,
+        "dropout": 0.1,
+        "norm": False,
+        "act": "relu",
+    }
+    saved = {"layers": 2, "dropout": 0, "norm": True, "act": "gelu", "width": 4}
+    assert options_of(saved, defaults, FILE) == saved
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "words"),
+    [
+        (12, "12", "layers is '12', expected a value of type int"),
+        (12, True, "type int"),
+        (12, 1.5, "type int"),
+        (False, 1, "type bool"),
+        (0.1, "0.1", "type float"),
+        (0.1, False, "type float"),
+        (("relu", "gelu"), "__import__('os')", "allowed: relu, gelu"),
+        (("relu", "gelu"), 3, "type str"),
+        (int, [1], "type int"),
+    ],
+)
+def test_options_of_another_type_are_errors(default, value, words):
+    with pytest.raises(MMFairseqError) as error:
+        options_of({"layers": value}, {"layers": default}, FILE)
+    assert "model.pt" in str(error.value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, [[8, 3, 1]]),
+        ("[(512, 10, 5)] + [(512, 3, 2)] * 2", [[512, 10, 5], [512, 3, 2], [512, 3, 2]]),
+        (" [(4, 3, 2)]*2 + [[5,1,1]]", [[4, 3, 2], [4, 3, 2], [5, 1, 1]]),
+        ([(4, 3, 2)], [[4, 3, 2]]),
+    ],
+)
+def test_conv_layers(value, expected):
+    assert conv_layers(value, DEFAULT, "model.pt: layers") == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "[]", "[(512, 10)]", "[(512, 10, 0)]", "[('a', 1, 1)]", "[(1, 1, 1)] * 65", "[(1, 1, 1)] * 10 ** 9"),
+        *("open('x', 'w')", "(" * 9999, "[" * 200000, "[(9, 9, 9) for _ in range(2)]", 7, [[1, 2, "x"]], object()),
+    ],
+)
+def test_other_conv_layers_are_errors(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MMFairseqError, match=r"model\.pt: layers: expected a list of \(width, kernel, stride\)"):
+        conv_layers(value, DEFAULT, "model.pt: layers")
+    assert not list(tmp_path.iterdir())
+
+
+def test_receptive_field_is_that_of_the_convolutions():
+    layers = [(2, 10, 5), (2, 8, 4), (2, 4, 2)]
+    field, stride = receptive_field(layers)
+    convs = torch.nn.Sequential(*(torch.nn.Conv1d(1, 1, kernel, step) for _, kernel, step in layers))
+    assert convs(torch.zeros(1, 1, field)).size(2) == 1
+    assert convs(torch.zeros(1, 1, field + stride - 1)).size(2) == 1
+    assert convs(torch.zeros(1, 1, field + stride)).size(2) == 2
+
+
+def test_checksum_is_of_contents_in_order(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    digests = b"".join(hashlib.sha256(each).digest() for each in (b"1", b"2"))
+    assert sha256([first, second]) == hashlib.sha256(digests).hexdigest()
+    assert sha256([second, first]) != sha256([first, second])
