@@ -5,9 +5,12 @@ import torch
 from mm_fairseq.backbones import BACKBONES
 
 ARGS = {
+    "egemaps": {},
     "embedding": {"vocabulary": 20, "dim": 8},
     "fabnet": {},
+    "logmel": {"n_mels": 16},
     "mfcc": {"n_mfcc": 8, "n_mels": 16},
+    "r3d_18": {"window": 4, "hop": 2},
     "roberta": {
         "vocabulary": 20,
         "encoder_layers": 2,
@@ -15,6 +18,10 @@ ARGS = {
         "encoder_ffn_embed_dim": 16,
         "encoder_attention_heads": 2,
         "max_positions": 24,
+    },
+    "vq_wav2vec": {
+        "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],
+        "vq_vars": 4,
     },
     "wav2vec": {
         "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],

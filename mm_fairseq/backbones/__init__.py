@@ -1,6 +1,6 @@
 """Backbones: one encoder of one modality each, behind one contract."""
 
-from . import embedding, fabnet, mfcc, roberta, wav2vec
+from . import egemaps, embedding, fabnet, logmel, mfcc, r3d, roberta, vq_wav2vec, wav2vec
 from .backbone_set import BackboneSet
 from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
 from .files import read_checkpoint, unsafe_checkpoints
@@ -15,12 +15,16 @@ __all__ = [
     "Resolved",
     "Spec",
     "build",
+    "egemaps",
     "embedding",
     "fabnet",
+    "logmel",
     "mfcc",
+    "r3d",
     "read_checkpoint",
     "resolve",
     "roberta",
     "unsafe_checkpoints",
+    "vq_wav2vec",
     "wav2vec",
 ]

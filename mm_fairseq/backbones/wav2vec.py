@@ -15,30 +15,99 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
+from .audio import check_sample_rate, frames_of, task_args
 from .base import BACKBONES, Backbone, FeatureSeq
 from .files import conv_layers, model_args, options_of, pick, read_checkpoint, receptive_field
 
 EXTRACTOR = ((512, 10, 5), (512, 8, 4), (512, 4, 2), (512, 4, 2), (512, 4, 2), (512, 1, 1), (512, 1, 1))
 AGGREGATOR = tuple((512, kernel, 1) for kernel in range(2, 14))
 
-_OPTIONS: dict[str, Any] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+_EXTRACTOR_OPTIONS: dict[str, Any] = {
     "log_compression": True,
     "skip_connections_feat": False,
-    "skip_connections_agg": True,
     "residual_scale": 0.5,
     "non_affine_group_norm": False,
-    "agg_zero_pad": False,
-    "no_conv_bias": False,
-    "activation": ("relu", "gelu"),
+    "activation": tuple(ACTIVATIONS),
 }
+_AGGREGATOR_OPTIONS: dict[str, Any] = {"skip_connections_agg": True, "agg_zero_pad": False, "no_conv_bias": False}
+
+
+class Extractor(ConvFeatureExtractionModel):
+    """The convolutions from samples to latent features z, with the weights of upstream's, over real frames only.
+
+    Args:
+        others: as in `Wav2Vec`.
+    """
+
+    def __init__(
+        self,
+        conv_feature_layers: Sequence[Sequence[int]],
+        log_compression: bool,
+        skip_connections_feat: bool,
+        residual_scale: float,
+        non_affine_group_norm: bool,
+        activation: str,
+    ) -> None:
+        super().__init__(
+            conv_layers=[tuple(layer) for layer in conv_feature_layers],
+            dropout=0.0,
+            log_compression=log_compression,
+            skip_connections=skip_connections_feat,
+            residual_scale=residual_scale,
+            non_affine_group_norm=non_affine_group_norm,
+            activation=ACTIVATIONS[activation](),
+        )
+        self.receptive_field, self.stride = receptive_field(conv_feature_layers)
+        self.dim = conv_feature_layers[-1][0]
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples (B, T) to features (B, C, T') and how many frames of each row are real, (B)."""
+        lengths = (~padding_mask).sum(1)
+        x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))[:, None].type_as(self.conv_layers[0][0].weight)
+        for block in self.conv_layers:
+            residual, conv = x, block[0]
+            lengths = frames_of(lengths, [(0, conv.kernel_size[0], conv.stride[0])])
+            x = run_block(block, x, lengths)
+            if self.skip_connections and x.size(1) == residual.size(1):
+                residual = residual[..., :: conv.stride[0]][..., : x.size(2)]
+                x = (x + residual) * self.residual_scale
+        if self.log_compression:
+            x = (x.abs() + 1).log()
+        return x, lengths
+
+
+def run_block(block: nn.Sequential, x: Tensor, lengths: Tensor) -> Tensor:
+    """Run (B, C, T) through `block`, whose GroupNorms see the first `lengths` frames of each row only."""
+    for layer in block:
+        x = masked_group_norm(x, lengths, layer) if isinstance(layer, nn.GroupNorm) else layer(x)
+    return x
+
+
+def feature_seq(x: Tensor, lengths: Tensor) -> FeatureSeq:
+    """(B, T, C) whose first `lengths` frames are real, as a backbone gives it."""
+    mask = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
+    return FeatureSeq(x.masked_fill(mask[..., None], 0), mask)
+
+
+def read_wav2vec(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Arguments of the `Extractor`, all options and all weights of a checkpoint of fairseq's `Wav2VecModel`."""
+    state = read_checkpoint(path)
+    saved = model_args(state, path)
+    check_sample_rate(task_args(state), path)
+    args = {"conv_feature_layers": conv_layers(saved.get(name := "conv_feature_layers"), EXTRACTOR, f"{path}: {name}")}
+    if not isinstance(state.get("model"), dict):
+        raise MMFairseqError(f"{path}: no `model` in the file; its keys are {sorted(state)}")
+    return args | options_of(saved, _EXTRACTOR_OPTIONS, path), saved, state["model"]
 
 
 @BACKBONES.register("wav2vec")
 class Wav2Vec(Backbone):
-    """Context features c of wav2vec v1: 512 wide in the large model, one frame each 10 ms.
+    """wav2vec v1: one frame each 10 ms, 512 wide in the released models.
 
     Args:
         conv_feature_layers, conv_aggregator_layers: (width, kernel, stride) a layer.
+        features: "c" for context features, of the aggregator, or "z" for latent ones, that go into it.
         others: as in fairseq's `Wav2VecConfig`.
     """
 
@@ -48,6 +117,7 @@ class Wav2Vec(Backbone):
         self,
         conv_feature_layers: Sequence[Sequence[int]] = EXTRACTOR,
         conv_aggregator_layers: Sequence[Sequence[int]] = AGGREGATOR,
+        features: str = "c",
         log_compression: bool = True,
         skip_connections_feat: bool = False,
         skip_connections_agg: bool = True,
@@ -58,73 +128,52 @@ class Wav2Vec(Backbone):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        layers = [tuple(layer) for layer in conv_feature_layers]
-        act = {"relu": nn.ReLU(), "gelu": nn.GELU()}[activation]
-        self.feature_extractor = ConvFeatureExtractionModel(
-            conv_layers=layers,
-            dropout=0.0,
-            log_compression=log_compression,
-            skip_connections=skip_connections_feat,
-            residual_scale=residual_scale,
-            non_affine_group_norm=non_affine_group_norm,
-            activation=act,
+        if features not in ("c", "z"):
+            raise ValueError(f"features={features!r}: allowed are c and z")
+        self.features = features
+        self.feature_extractor = Extractor(
+            conv_feature_layers,
+            log_compression,
+            skip_connections_feat,
+            residual_scale,
+            non_affine_group_norm,
+            activation,
         )
         self.feature_aggregator = ConvAggegator(
             conv_layers=[tuple(layer) for layer in conv_aggregator_layers],
-            embed=layers[-1][0],
+            embed=self.feature_extractor.dim,
             dropout=0.0,
             skip_connections=skip_connections_agg,
             residual_scale=residual_scale,
             non_affine_group_norm=non_affine_group_norm,
             conv_bias=not no_conv_bias,
             zero_pad=agg_zero_pad,
-            activation=act,
+            activation=ACTIVATIONS[activation](),
         )
-        self.dim = conv_aggregator_layers[-1][0]
-        self.receptive_field, self.stride = receptive_field(layers)
+        if features == "z":
+            self.feature_aggregator.requires_grad_(False)  # it never runs
+        self.dim = conv_aggregator_layers[-1][0] if features == "c" else self.feature_extractor.dim
+        self.receptive_field, self.stride = self.feature_extractor.receptive_field, self.feature_extractor.stride
 
     @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        state = read_checkpoint(path)
-        saved = model_args(state, path)
-        args: dict[str, Any] = {}
-        for name, default in (("conv_feature_layers", EXTRACTOR), ("conv_aggregator_layers", AGGREGATOR)):
-            args[name] = conv_layers(saved.get(name), default, f"{path}: {name}")
-        args |= options_of(saved, _OPTIONS, path)
+        args, saved, weights = read_wav2vec(path)
+        name = "conv_aggregator_layers"
+        args[name] = conv_layers(saved.get(name), AGGREGATOR, f"{path}: {name}")
         if saved.get("aggregator", "cnn") not in ("cnn", None):
             raise MMFairseqError(f"{path}: aggregator {saved['aggregator']!r}; only cnn, as in the released models")
-        if "model" not in state:
-            raise MMFairseqError(f"{path}: no `model` in the file; its keys are {sorted(state)}")
-        return args, pick(state["model"], ("feature_extractor.", "feature_aggregator."), path)
+        if any(key.startswith("vector_quantizer.") for key in weights):
+            raise MMFairseqError(f"{path}: the aggregator of a vq-wav2vec reads codes; use the backbone vq_wav2vec")
+        args |= options_of(saved, _AGGREGATOR_OPTIONS, path)
+        return args, pick(weights, ("feature_extractor.", "feature_aggregator."), path)
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
-        lengths = (~padding_mask).sum(1)
-        x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))[:, None].to(self._dtype)  # B x 1 x T
-        extractor = self.feature_extractor
-        for block in extractor.conv_layers:
-            residual, conv = x, block[0]
-            lengths = ((lengths - conv.kernel_size[0]).div(conv.stride[0], rounding_mode="floor") + 1).clamp(min=0)
-            x = _run(block, x, lengths)
-            if extractor.skip_connections and x.size(1) == residual.size(1):
-                residual = residual[..., :: conv.stride[0]][..., : x.size(2)]
-                x = (x + residual) * extractor.residual_scale
-        if extractor.log_compression:
-            x = (x.abs() + 1).log()
+        x, lengths = self.feature_extractor(x, padding_mask)
         aggregator = self.feature_aggregator
-        for block, projection in zip(aggregator.conv_layers, aggregator.residual_proj, strict=True):
+        blocks = zip(aggregator.conv_layers, aggregator.residual_proj, strict=True)
+        for block, projection in blocks if self.features == "c" else ():
             residual = x
-            x = _run(block, x, lengths)
+            x = run_block(block, x, lengths)
             if aggregator.skip_connections:
                 x = (x + (projection(residual) if projection is not None else residual)) * aggregator.residual_scale
-        mask = torch.arange(x.size(2), device=x.device) >= lengths[:, None]
-        return FeatureSeq(x.transpose(1, 2).masked_fill(mask[..., None], 0.0), mask)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-
-def _run(block: nn.Sequential, x: Tensor, lengths: Tensor) -> Tensor:
-    for layer in block:
-        x = masked_group_norm(x, lengths, layer) if isinstance(layer, nn.GroupNorm) else layer(x)
-    return x
+        return feature_seq(x.transpose(1, 2), lengths)
