@@ -3,32 +3,24 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from ..databin.format import unpack_frames
 from ..databin.reader import StreamReader
 from ..errors import MMFairseqError
 from ..manifest import Utterance
-from ..media.faces import decode_jpeg
 from ..targets import Kind
 from .collate import pad
+from .raw_items import EMPTY, Limits, input_lengths, read_item
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 AUDIO_STEP = 160  # samples that count as one token for --max-tokens: 10 ms
 SHOWN = 10  # ids named in a message
-
-
-class Limits(NamedTuple):
-    """Shortest and longest input that the model takes: samples, tokens (<s> and </s> included) or frames."""
-
-    shortest: int = 1
-    longest: int | None = None
 
 
 class RawAudioTextVideoDataset(FairseqDataset):
@@ -96,15 +88,14 @@ class RawAudioTextVideoDataset(FairseqDataset):
     def _lengths(self, modality: str) -> np.ndarray:
         """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
         found = self.streams[modality].lengths[self.rows] * (modality not in self.withheld)
-        lengths = found + 2 * (found > 0) if modality == "text" else found
+        lengths = input_lengths(modality, found)
         shortest, longest = self.limits[modality]
         self._tell(
             (lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing"
         )
         if longest is not None:
             self._tell(lengths > longest, lengths, modality, f"longer than {longest}, cut at the end")
-            lengths = np.minimum(lengths, longest)
-        return np.where(lengths < shortest, 0, lengths).astype(np.int64)
+        return self.limits[modality].usable(lengths)
 
     def _tell(self, hit: np.ndarray, lengths: np.ndarray, modality: str, what: str) -> None:
         if hit.any():
@@ -137,23 +128,14 @@ class RawAudioTextVideoDataset(FairseqDataset):
         if modality in self.features:
             item = self.features[modality][int(self.rows[index])]
             return item.astype(np.float32 if item.dtype.kind == "f" else np.int64) if len(item) else None
-        item = self.streams[modality][int(self.rows[index])]
-        if modality == "audio":
-            return item[:length].astype(np.float32) / 32768.0
-        if modality == "text":
-            return np.concatenate([[self.bos], item[: max(0, length - 2)], [self.eos]])[:length].astype(np.int64)
-        return np.stack([decode_jpeg(frame) for frame in unpack_frames(item)[:length]]).transpose(0, 3, 1, 2)
+        return read_item(modality, self.streams[modality][int(self.rows[index])], length, self.bos, self.eos)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Batch of `net_input` (inputs, padding_masks), `target`, `id`, `subset`, `nsentences` and `ntokens`."""
         if not samples:
             return {}
         inputs, masks = {}, {}
-        empty: dict[str, np.ndarray] = {
-            "audio": np.zeros(0, np.float32),
-            "text": np.zeros(0, np.int64),
-            "video": np.zeros((0, 3, 1, 1), np.uint8),
-        }
+        empty = dict(EMPTY)
         for name, reader in self.features.items():
             empty[name] = np.zeros((0, reader.dim), np.float32 if reader.dtype.kind == "f" else np.int64)
         for name in self.modalities:
