@@ -1,0 +1,51 @@
+"""One raw item of a data-bin as a backbone takes it: training and `mm-fairseq extract` read it here.
+
+T samples, tokens or frames; H height, W width.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..databin.format import unpack_frames
+from ..media.faces import decode_jpeg
+
+EMPTY = {  # dtype and trailing shape of items
+    "audio": np.zeros(0, np.float32),
+    "text": np.zeros(0, np.int64),
+    "video": np.zeros((0, 3, 1, 1), np.uint8),
+}
+
+
+class Limits(NamedTuple):
+    """Shortest and longest input that the model takes: samples, tokens (<s> and </s> included) or frames."""
+
+    shortest: int = 1
+    longest: int | None = None
+
+    def usable(self, lengths: np.ndarray) -> np.ndarray:
+        """What is left of inputs of these lengths: cut at the longest, 0 where they are too short. Shape (N), int64."""
+        if self.longest is not None:
+            lengths = np.minimum(lengths, self.longest)
+        return np.where(lengths < self.shortest, 0, lengths).astype(np.int64)
+
+
+def input_lengths(modality: str, lengths: np.ndarray) -> np.ndarray:
+    """Lengths of inputs by those in a raw stream: a text that is there gets a symbol at either end. Shape (N)."""
+    return lengths + 2 * (lengths > 0) if modality == "text" else lengths
+
+
+def read_item(modality: str, item: np.ndarray, length: int, bos: int, eos: int) -> np.ndarray:
+    """A stored item, cut at `length`, as input of a backbone.
+
+    Returns:
+        audio: (T), float32 in [-1, 1]; text: (T), int64, between `bos` and `eos`; video: (T, 3, H, W), uint8 RGB.
+
+    Raises:
+        MMFairseqError: the item is damaged.
+    """
+    if modality == "audio":
+        return item[:length].astype(np.float32) / 32768.0
+    if modality == "text":
+        return np.concatenate([[bos], item[: max(0, length - 2)], [eos]])[:length].astype(np.int64)
+    return np.stack([decode_jpeg(frame) for frame in unpack_frames(item)[:length]]).transpose(0, 3, 1, 2)
