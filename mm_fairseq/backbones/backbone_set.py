@@ -45,9 +45,9 @@ class BackboneSet(nn.Module):
 
     Args:
         entries: as `resolve` returns them; one with `"omitted": True` has cached features only.
-        top_layers: of those that are trained, only so many layers, those next to the output; 0 for all of it.
-        frozen_updates: those that are trained are frozen for so many updates at first.
-        recompute: keep only what goes into each layer for the backward pass (gradient checkpointing).
+        top_layers: of pretrained ones that learn, only so many layers, those next to the output; 0 for all of it.
+        frozen_updates: pretrained ones that learn are frozen for so many updates at first.
+        recompute: of those that learn, keep only what goes into each layer for the backward pass (gradient checkpointing).
 
     Raises:
         MMFairseqError: the arguments do not fit.
@@ -72,13 +72,15 @@ class BackboneSet(nn.Module):
             {name: LayerSum(encoder.states) for name, encoder in self._items() if encoder.states > 1}
         )
         self.frozen = {name for name in self.names if entries[name]["frozen"]}
+        self.tuned = {name for name in self.names if entries[name].get("sha256")} - self.frozen
         self.frozen_updates, self.waiting = frozen_updates, frozen_updates > 0
         self.trained: dict[str, list[nn.Module]] = {}  # layers, where only some learn
         for name, encoder in self._items():
             if name in self.frozen:
                 encoder.requires_grad_(False)
             else:
-                self._choose_trained(name, encoder, top_layers)
+                if name in self.tuned and top_layers:
+                    self._choose_trained(name, encoder, top_layers)
                 if recompute:
                     for layer in encoder.layers():
                         # in place, so that the names of the weights stay
@@ -90,7 +92,7 @@ class BackboneSet(nn.Module):
 
     def _choose_trained(self, name: str, encoder: Backbone, top_layers: int) -> None:
         layers = encoder.layers()
-        if not top_layers or not layers:
+        if not layers:
             return
         if top_layers > len(layers):
             raise MMFairseqError(f"--finetune-top-layers {top_layers}: the {name} backbone has {len(layers)} layers")
@@ -102,15 +104,16 @@ class BackboneSet(nn.Module):
     def train(self, mode: bool = True) -> "BackboneSet":
         super().train(mode)
         for name, encoder in self._items():
-            if name in self.frozen or self.waiting or name in self.trained:
+            waits = self.waiting and name in self.tuned
+            if name in self.frozen or waits or name in self.trained:
                 encoder.eval()
-            if not self.waiting:
+            if not waits:
                 for layer in self.trained.get(name, ()):
                     layer.train(mode)
         return self
 
     def set_num_updates(self, updates: int) -> None:
-        """Called by fairseq before each update: the first `frozen_updates` leave every backbone alone."""
+        """Called by fairseq before each update: the first `frozen_updates` leave pretrained backbones alone."""
         waiting = updates < self.frozen_updates
         if waiting != self.waiting:
             self.waiting = waiting
@@ -171,19 +174,23 @@ class BackboneSet(nn.Module):
         return FeatureSeq(features, mask)
 
     def _run(self, name: str, encoder: Backbone, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
-        if name not in self.frozen and not self.waiting:
+        waits = self.waiting and name in self.tuned
+        if name not in self.frozen and not waits:
             return encoder(x, padding_mask)
         with torch.inference_mode():
             out = encoder(x, padding_mask)
         # Tensors of the inference mode cannot be kept for a backward pass; copies can.
         out = FeatureSeq(out.x.clone(), out.padding_mask.clone())
-        if self.waiting and torch.is_grad_enabled():
+        if waits and torch.is_grad_enabled():
             idle = 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
             out = FeatureSeq(out.x + idle, out.padding_mask)
         return out
 
-    def idle(self) -> list[Tensor]:
-        """Trained parameters that this update must leave alone."""
-        if not self.waiting:
-            return []
-        return [weight for encoder in self.encoders.values() for weight in encoder.parameters() if weight.requires_grad]
+    def tuned_parameters(self) -> list[nn.Parameter]:
+        """What learns of pretrained backbones."""
+        encoders = (self.encoders[name] for name in sorted(self.tuned))
+        return [weight for encoder in encoders for weight in encoder.parameters() if weight.requires_grad]
+
+    def idle(self) -> list[nn.Parameter]:
+        """Of these, what this update must leave alone."""
+        return self.tuned_parameters() if self.waiting else []

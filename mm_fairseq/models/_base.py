@@ -28,15 +28,14 @@ class BackboneOptions(FairseqDataclass):
     )
     finetune_top_layers: int = field(
         default=0,
-        metadata={
-            "help": "of backbones that are trained, only so many transformer layers, the last ones; 0: all of it"
-        },
+        metadata={"help": "of pretrained backbones that learn, only so many transformer layers, the last ones; 0: all"},
     )
     freeze_finetune_updates: int = field(
-        default=0, metadata={"help": "keep backbones that are trained frozen for so many updates at first"}
+        default=0, metadata={"help": "keep pretrained backbones that learn frozen for so many updates at first"}
     )
     backbone_lr: float = field(
-        default=0.0, metadata={"help": "learning rate of the backbones, scheduled like --lr; 0: that of the rest"}
+        default=0.0,
+        metadata={"help": "learning rate of pretrained backbones that learn, scheduled like --lr; 0: that of the rest"},
     )
     checkpoint_activations: bool = field(
         default=False,

@@ -166,21 +166,21 @@ def _short(checksums: Mapping[str, str]) -> str:
 
 
 def separate_learning_rate(model_cfg: DictConfig, model: Any) -> None:
-    """Give the backbones the learning rate --backbone-lr, by fairseq's composite optimizer.
+    """Give pretrained backbones the learning rate --backbone-lr, by fairseq's composite optimizer.
 
     Both groups have the optimizer and the scheduler that the options name.
 
     Raises:
-        MMFairseqError: the rate is negative, nothing of a backbone learns, or half precision flattens all parameters.
+        MMFairseqError: the rate is negative, no pretrained backbone learns, or half precision flattens all parameters.
     """
     rate, root = model_cfg.backbone_lr, cast(Any, model_cfg._get_parent())
     if rate < 0:
         raise MMFairseqError(f"--backbone-lr {rate}: must not be negative")
     if not rate or not root or not root.get("optimizer") or root.optimizer._name == "composite":
         return
-    learning = [weight for weight in model.backbones.encoders.parameters() if weight.requires_grad]
+    learning = model.backbones.tuned_parameters()
     if not learning:
-        raise MMFairseqError(f"--backbone-lr {rate}: no backbone is trained; name some by --finetune-backbones")
+        raise MMFairseqError(f"--backbone-lr {rate}: no pretrained backbone learns; name some by --finetune-backbones")
     if root.common.fp16 and not root.common.fp16_no_flatten_grads:
         raise MMFairseqError("--backbone-lr with --fp16 needs --fp16-no-flatten-grads")
     for weight in learning:

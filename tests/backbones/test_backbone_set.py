@@ -17,7 +17,8 @@ LENGTHS = (9, 3, 8, 2)
 def backbones(args=None, frozen=False, **options):
     torch.manual_seed(0)
     roberta = entry("roberta", frozen)
-    return BackboneSet({"text": roberta | {"args": roberta["args"] | (args or {})}}, **options)
+    pretrained = {"sha256": {"path": "ab"}, "args": roberta["args"] | (args or {})}
+    return BackboneSet({"text": roberta | pretrained}, **options)
 
 
 def batch(missing=()):
@@ -80,7 +81,8 @@ def test_more_layers_than_there_are():
 
 
 def test_top_layers_leave_backbones_without_layers_alone():
-    model = BackboneSet({"audio": entry("wav2vec"), "text": entry("roberta")}, top_layers=2)
+    pretrained = {"sha256": {"path": "ab"}}
+    model = BackboneSet({"audio": entry("wav2vec") | pretrained, "text": entry("roberta") | pretrained}, top_layers=2)
     assert all(weight.requires_grad for weight in model.encoders["audio"].parameters())
 
 
@@ -94,6 +96,12 @@ def test_the_first_updates_leave_it_alone():
         # every parameter takes part, or DistributedDataParallel would stop
         used = {name for name, weight in model.named_parameters() if weight.grad is not None}
         assert len(used) == len(list(model.parameters()))
+
+
+def test_those_that_were_not_pretrained_learn_from_the_start():
+    model = BackboneSet({"text": entry("roberta")}, top_layers=1, frozen_updates=5).train()
+    assert any(".layers.0" in name for name in learns(model))
+    assert model.tuned_parameters() == model.idle() == []
 
 
 def test_waiting_ones_wait_in_a_new_epoch_too():
