@@ -46,6 +46,8 @@ class Backbone(nn.Module):
         rate_hz: output frames a second; 0 where time has no unit.
         receptive_field: the shortest input that yields one output frame.
         max_input: the longest input; None where there is no limit.
+        code_groups: G, where `stored` gives numbers of codes (B, T, G), which `forward` then takes instead of raw input;
+            0: it gives features.
     """
 
     modality: ClassVar[str]
@@ -59,6 +61,7 @@ class Backbone(nn.Module):
     stride: int = 1
     receptive_field: int = 1
     max_input: int | None = None
+    code_groups: int = 0
 
     @property
     def rate_hz(self) -> float:
@@ -76,6 +79,10 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         """Encode a batch."""
         raise AssertionError("a backbone defines forward")
+
+    def stored(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        """What `mm-fairseq extract` keeps of a batch: features, or numbers of codes where there are `code_groups`."""
+        return self(x, padding_mask)
 
     @classmethod
     def front(cls, entry: dict[str, Any]) -> dict[str, Any] | None:

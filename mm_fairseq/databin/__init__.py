@@ -4,11 +4,12 @@ from .features import CachedStream, cached_streams
 from .folder import DataBin, Place, fingerprint
 from .format import pack_frames, unpack_frames
 from .reader import StreamReader
-from .writer import ShardWriter, locked, remove_leftovers, write_atomic, write_shard
+from .writer import HeldError, ShardWriter, locked, remove_leftovers, remove_shard, write_atomic, write_shard
 
 __all__ = [
     "CachedStream",
     "DataBin",
+    "HeldError",
     "Place",
     "ShardWriter",
     "StreamReader",
@@ -17,6 +18,7 @@ __all__ = [
     "locked",
     "pack_frames",
     "remove_leftovers",
+    "remove_shard",
     "unpack_frames",
     "write_atomic",
     "write_shard",

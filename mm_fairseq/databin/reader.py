@@ -4,6 +4,7 @@ import mmap
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ class StreamReader:
         offsets, place = self._indices[shard].offsets, row - self._starts[shard]
         item = data[offsets[place] : offsets[place + 1]]
         return item.reshape(-1, self.dim) if self.dim else item
+
+    @property
+    def shards(self) -> list[range]:
+        """Row numbers of each shard."""
+        return [range(start, end) for start, end in pairwise([*self._starts, self._count])]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[row] for row in range(self._count))

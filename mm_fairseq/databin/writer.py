@@ -55,25 +55,42 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_shard(folder: str | os.PathLike, shard: int, leftovers_only: bool = False) -> None:
+    """Remove a shard, the receipt first, and what a killed writer left of it. Only who holds its lock may."""
+    for path in reversed(shard_paths(folder, shard)):
+        if not leftovers_only:
+            path.unlink(missing_ok=True)
+        _hidden(path).unlink(missing_ok=True)
+
+
+class HeldError(MMFairseqError):
+    """Another process holds the lock."""
+
+
 @contextmanager
-def locked(folder: str | os.PathLike) -> Iterator[int]:
-    """Hold a folder alone, together with the processes forked meanwhile. The lock is the kernel's; no file is made.
+def locked(path: str | os.PathLike, shared: bool = False, wait: float | None = None) -> Iterator[int]:
+    """Hold a folder or file, together with the processes forked meanwhile. The lock is the kernel's; no file is made.
 
     Gives the descriptor, which another command can be made to hold as well (`subprocess`, `pass_fds`).
 
+    Args:
+        path: what is held.
+        shared: not alone, but with others that hold it so too.
+        wait: seconds of patience with another holder; None for `LOCK_WAIT`.
+
     Raises:
-        MMFairseqError: another process holds it for longer than `LOCK_WAIT` seconds.
+        HeldError: another process holds it for longer than that.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        limit = time.monotonic() + LOCK_WAIT
+        limit = time.monotonic() + (LOCK_WAIT if wait is None else wait)
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > limit:
-                    raise MMFairseqError(f"{folder}: another process is writing there; wait for it or end it") from None
+                if time.monotonic() >= limit:
+                    raise HeldError(f"{path}: another process is writing there; wait for it or end it") from None
                 time.sleep(0.05)
         yield descriptor
     finally:

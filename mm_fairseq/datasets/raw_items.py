@@ -10,7 +10,7 @@ import numpy as np
 from ..databin.format import unpack_frames
 from ..media.faces import decode_jpeg
 
-EMPTY = {  # dtype and trailing shape of items
+EMPTY: dict[str, np.ndarray] = {  # dtype and trailing shape of items
     "audio": np.zeros(0, np.float32),
     "text": np.zeros(0, np.int64),
     "video": np.zeros((0, 3, 1, 1), np.uint8),

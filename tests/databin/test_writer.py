@@ -7,8 +7,19 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from mm_fairseq.databin import ShardWriter, locked, remove_leftovers, write_atomic, write_shard, writer
+from mm_fairseq.databin import (
+    HeldError,
+    ShardWriter,
+    locked,
+    remove_leftovers,
+    remove_shard,
+    write_atomic,
+    write_shard,
+    writer,
+)
 from mm_fairseq.errors import MMFairseqError
+
+FORMS = (("", ""), (".", ".tmp"))  # a file under its name, and while it is written
 
 
 def test_receipt_holds_the_sums(tmp_path):
@@ -93,3 +104,25 @@ def test_a_folder_is_held_by_one(tmp_path):
     _try(tmp_path, answer)
     assert answer.get() == "held"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shared_holders_keep_a_writer_out(tmp_path):
+    receipt = tmp_path / "shard-00000.json"
+    receipt.touch()
+    for path in (tmp_path, receipt):
+        with locked(path, shared=True), locked(path, shared=True):
+            with pytest.raises(HeldError, match="another process is writing there"), locked(path, wait=0):
+                pass
+        with locked(path, wait=0), pytest.raises(HeldError), locked(path, shared=True, wait=0.1):
+            pass
+
+
+def test_remove_shard(tmp_path):
+    names = [f"{dot}shard-0000{n}.{kind}{tmp}" for n in "01" for kind in ("bin", "idx", "json") for dot, tmp in FORMS]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_shard(tmp_path, 0, leftovers_only=True)
+    assert {path.name for path in tmp_path.iterdir()} == {n for n in names if not n.startswith(".shard-00000")}
+    remove_shard(tmp_path, 0)
+    remove_shard(tmp_path, 7)
+    assert {path.name for path in tmp_path.iterdir()} == {n for n in names if "shard-00001" in n}
