@@ -1,0 +1,35 @@
+"""Logarithmic mel energies by torchaudio: no weights, no file."""
+
+from torch import Tensor, nn
+
+from ..modules.standardised import Standardised
+from ._spectrum import Spectrum
+from .base import BACKBONES, SAMPLE_RATE
+
+FLOOR = 1e-6  # added to the power before the logarithm, as torchaudio's MFCC does
+SHIFT, SCALE = -5.0, 4.0  # mean and deviation of speech at conversational level, about
+
+
+@BACKBONES.register("logmel")
+class LogMel(Spectrum):
+    """Natural logarithms of the mel power of 16 kHz audio, plus 5, divided by 4.
+
+    Args:
+        n_mels: mel bands.
+        n_fft: window in samples (400 = 25 ms).
+        hop: step in samples (160 = 10 ms).
+    """
+
+    def __init__(self, n_mels: int = 80, n_fft: int = 400, hop: int = 160) -> None:
+        if hop < 1:
+            raise ValueError(f"hop={hop}: at least 1 sample")
+        from torchaudio.transforms import MelSpectrogram
+
+        mel = MelSpectrogram(SAMPLE_RATE, n_fft=n_fft, hop_length=hop, n_mels=n_mels, center=False)
+        transform = nn.Sequential(mel, _Logarithm())
+        super().__init__(Standardised([SHIFT] * n_mels, [SCALE] * n_mels, transform=transform), n_fft, hop)
+
+
+class _Logarithm(nn.Module):
+    def forward(self, power: Tensor) -> Tensor:
+        return (power + FLOOR).log()
