@@ -32,15 +32,42 @@ class Roberta(Backbone):
     Args:
         vocabulary: number of symbols, special ones and <mask> included; <pad> is 1.
         layer: see `chosen_states`.
-        options: the model's options as fairseq names them; absent ones have the values of `roberta_base`.
+        others: as fairseq names them; their defaults are those of `roberta_base`.
     """
 
     modality = "text"
     summarises = True
 
-    def __init__(self, vocabulary: int, layer: int | str = "last", **options: Any) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        layer: int | str = "last",
+        encoder_layers: int = 12,
+        encoder_embed_dim: int = 768,
+        encoder_ffn_embed_dim: int = 3072,
+        encoder_attention_heads: int = 12,
+        max_positions: int = 512,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        activation_fn: str = "gelu",
+        encoder_normalize_before: bool = False,
+        layernorm_embedding: bool = True,
+    ) -> None:
         super().__init__()
-        args = Namespace(**options)
+        args = Namespace(
+            encoder_layers=encoder_layers,
+            encoder_embed_dim=encoder_embed_dim,
+            encoder_ffn_embed_dim=encoder_ffn_embed_dim,
+            encoder_attention_heads=encoder_attention_heads,
+            max_positions=max_positions,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+            activation_fn=activation_fn,
+            encoder_normalize_before=encoder_normalize_before,
+            layernorm_embedding=layernorm_embedding,
+        )
         base_architecture(args)
         dictionary = Dictionary()
         for index in range(len(dictionary), vocabulary):

@@ -249,7 +249,7 @@ class EmotionPredictionTask(FairseqTask):
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """As fairseq's; backbones that wait for --freeze-finetune-updates are not touched, by weight decay neither."""
-        for weight in getattr(model, "module", model).backbones.idle():
+        for weight in model.backbones.idle():
             weight.grad = None
         super().optimizer_step(optimizer, model, update_num)
 
