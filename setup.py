@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mm_fairseq" / "__init__.py").read_text(encoding="utf-8"), re.M)
+HF = ["transformers>=5,<6", "tokenizers>=0.22", "safetensors>=0.6"]
+OPENSMILE = ["opensmile>=2.6"]
 
 setup(
     name="mm-fairseq",
@@ -47,7 +49,11 @@ setup(
     ],
     extras_require={
         "wandb": ["wandb>=0.22"],
+        "hf": HF,
+        "opensmile": OPENSMILE,
         "dev": [
+            *HF,
+            *OPENSMILE,
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pre-commit>=4",

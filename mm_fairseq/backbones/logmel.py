@@ -21,8 +21,8 @@ class LogMel(Spectrum):
     """
 
     def __init__(self, n_mels: int = 80, n_fft: int = 400, hop: int = 160) -> None:
-        if hop < 1:
-            raise ValueError(f"hop={hop}: at least 1 sample")
+        if hop < 1 or n_mels < 1:
+            raise ValueError(f"hop={hop}, n_mels={n_mels}: at least 1")
         from torchaudio.transforms import MelSpectrogram
 
         mel = MelSpectrogram(SAMPLE_RATE, n_fft=n_fft, hop_length=hop, n_mels=n_mels, center=False)

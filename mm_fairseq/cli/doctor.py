@@ -225,6 +225,30 @@ def wandb_logs() -> str:
     return f"wandb {wandb.__version__} for --wandb-project"
 
 
+def hugging_face_encodes() -> str:
+    import tokenizers
+    import torch
+    import transformers
+
+    config = transformers.BertConfig(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = transformers.BertModel(config)
+    if model(torch.tensor([[1, 2, 3]])).last_hidden_state.shape != (1, 3, 8):
+        raise Broken("three tokens do not give three vectors")
+    return f"transformers {transformers.__version__}, tokenizers {tokenizers.__version__}"
+
+
+def opensmile_analyses() -> str:
+    import opensmile
+
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    found = smile.process_signal(tone(), RATE).to_numpy()
+    if found.shape != (1, 88) or not np.isfinite(found).all():
+        raise Broken(f"functionals of shape {found.shape}, or not finite")
+    return f"opensmile {version_of('opensmile')}, eGeMAPS"
+
+
 CHECKS = (
     Check("tensors", torch_computes, f"pip install {MATCHED}"),
     Check(
@@ -242,6 +266,8 @@ CHECKS = (
     Check("GPU (CUDA)", cuda_computes, "install the driver of the GPU, where there is one", required=False),
     Check("TensorBoard logs", tensorboard_logs, "pip install tensorboardX", required=False),
     Check("Weights & Biases logs", wandb_logs, "pip install wandb", required=False),
+    Check("Hugging Face folders", hugging_face_encodes, "pip install 'mm-fairseq[hf]'", required=False),
+    Check("openSMILE features", opensmile_analyses, "pip install 'mm-fairseq[opensmile]'", required=False),
 )
 
 

@@ -1,5 +1,7 @@
 """The doctor: its trials pass here, and a broken library is named with its remedy."""
 
+import sys
+
 import pytest
 
 from mm_fairseq.cli import doctor, main
@@ -11,6 +13,16 @@ CHECKS = {check.name: check for check in doctor.CHECKS}
 def test_required_things_work_here(name):
     problem, seen = doctor.attempt(CHECKS[name])
     assert problem is None, seen
+
+
+@pytest.mark.parametrize("name", ["Hugging Face folders", "openSMILE features"])
+def test_extras_are_tried(name, monkeypatch):
+    assert not CHECKS[name].required
+    assert doctor.attempt(CHECKS[name])[0] is None
+    package = {"Hugging Face folders": "transformers", "openSMILE features": "opensmile"}[name]
+    monkeypatch.setitem(sys.modules, package, None)
+    problem, _ = doctor.attempt(CHECKS[name])
+    assert doctor.mend(CHECKS[name], problem).startswith("pip install 'mm-fairseq[")
 
 
 def fail(monkeypatch, name, error):
