@@ -63,8 +63,8 @@ class EmotionPredictionConfig(FairseqDataclass):
     backbone_source: str = field(
         default="auto",
         metadata={
-            "help": "raw: encode in every step; cached: read features from `mm-fairseq extract`; "
-            "auto: cached where they are there and fit"
+            "help": "of backbones that do not learn. raw: encode in every step; cached: read features from "
+            "`mm-fairseq extract`; auto: cached where they are there and fit"
         },
     )
     allow_unsafe_checkpoints: bool = field(

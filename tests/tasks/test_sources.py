@@ -1,0 +1,133 @@
+"""Which stream a modality is read from, and why not from another."""
+
+import dataclasses
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from fairseq import options
+from small_backbones import ARGS
+from task_factory import model_cfg, task_of
+
+from mm_fairseq.databin import CachedStream
+from mm_fairseq.databin.format import open_shard
+from mm_fairseq.databin.writer import write_shard
+from mm_fairseq.errors import MMFairseqError
+
+DIM = 8
+MFCC = CachedStream("audio", "mfcc", {"n_mfcc": DIM, "n_mels": 16}, {}, 2000, (), "float16", DIM)
+
+
+def cache(data_bin, stream=MFCC, source=None):
+    """Write made-up features, row number by row number."""
+    raw, receipt = open_shard(data_bin / stream.modality, 0)
+    items = [np.full((2, stream.dim), row, stream.dtype) for row in range(len(raw))]
+    notes = {"source": source or receipt["sha256"]["bin"]}
+    write_shard(stream.write(data_bin), 0, items, stream.dtype, stream.dim, notes=notes)
+
+
+def built(data_bin, model=None, **task):
+    made = task_of(data_bin, modalities="audio,text", max_sample_size=2000, **task)
+    made.build_model(model_cfg(**(model or {})))
+    made.load_dataset("valid")
+    return made
+
+
+def test_cached_features_are_read(own_data_bin):
+    cache(own_data_bin)
+    task = built(own_data_bin)
+    data = task.dataset("valid")
+    inputs = data.collater([data[0], data[1]])["net_input"]
+    assert inputs["inputs"]["audio"].shape == (2, 2, DIM)
+    assert inputs["inputs"]["audio"][:, 0, 0].tolist() == data.rows[:2].tolist()
+    assert inputs["inputs"]["text"].dim() == 2
+    raw = built(own_data_bin, backbone_source="raw").dataset("valid")
+    assert raw.collater([raw[0]])["net_input"]["inputs"]["audio"].dim() == 2
+    assert (raw.sizes == data.sizes).all()  # and so the batches
+
+
+DIFFERENCES = {
+    "another layer": ({"args": {**MFCC.args, "n_fft": 512}}, "n_fft was 512, is None"),
+    "another file": (
+        {"sha256": {"path": "ab" * 32}},
+        "made from a file with sha256 abababababab, the model's has none",
+    ),
+    "another limit": ({"longest": 2500}, r"cut at 2500, here at 2000, which makes a difference for \d+ utterances"),
+    "another text": ({"symbols": (0, 7)}, r"made with the symbols \(0, 7\) around a text, here they are \(0, 2\)"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENCES)
+def test_what_does_not_fit_is_told(own_data_bin, what, caplog):
+    change, words = DIFFERENCES[what]
+    cache(own_data_bin, dataclasses.replace(MFCC, **change))
+    with caplog.at_level(logging.WARNING):
+        assert built(own_data_bin).sources.readers == {}
+    assert "audio: raw data, for the cached features do not fit: audio@mfcc-" in caplog.text
+    with pytest.raises(MMFairseqError, match=rf"no cached features for audio backbone 'mfcc': audio@mfcc-.*{words}"):
+        built(own_data_bin, backbone_source="cached")
+
+
+def test_limits_that_cut_nothing_are_as_good(own_data_bin):
+    cache(own_data_bin, dataclasses.replace(MFCC, longest=10**6))
+    task = task_of(own_data_bin, modalities="audio")
+    task.build_model(model_cfg(max_positions_a=5000))
+    assert set(task.sources.readers) == {"audio"}
+
+
+def test_the_one_that_fits_is_found_among_others(own_data_bin):
+    for change in ({"longest": 100}, {"args": {}}, {"backbone": "wav2vec"}, {}):
+        cache(own_data_bin, dataclasses.replace(MFCC, **change))
+    assert built(own_data_bin).sources.readers["audio"].folder.name == MFCC.name
+
+
+@pytest.mark.parametrize("spoil", ["cut", "gone", "other"])
+def test_unfinished_or_damaged_features_are_not_read(own_data_bin, spoil, caplog):
+    cache(own_data_bin, source="of other data" if spoil == "other" else None)
+    path = own_data_bin / MFCC.name / "shard-00000.bin"
+    if spoil == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    if spoil == "gone":
+        path.with_suffix(".json").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert built(own_data_bin).sources.readers == {}
+    assert "mm-fairseq extract --resume" in caplog.text
+
+
+def test_nothing_is_said_where_nothing_was_extracted(own_data_bin, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert built(own_data_bin).sources.readers == {}
+    assert "cached" not in caplog.text
+
+
+def test_backbones_that_learn_read_raw_data(own_data_bin, checkpoints):
+    shutil.copyfile(checkpoints / "roberta" / "dict.txt", own_data_bin / "dict.txt")
+    cache(own_data_bin)
+    model = {"text_backbone": f"roberta:{checkpoints}/roberta", "encoder_attention_heads": 4}
+    with pytest.raises(MMFairseqError, match=r"text backbone 'roberta': nothing of that backbone was extracted"):
+        built(own_data_bin, model, backbone_source="cached")
+    task = built(own_data_bin, model | {"finetune_backbones": "text"}, backbone_source="cached")
+    assert set(task.sources.readers) == {"audio"}
+
+
+def test_an_unknown_source(data_bin):
+    with pytest.raises(MMFairseqError, match=r"--backbone-source 'disk'; allowed: auto, raw, cached"):
+        task_of(data_bin, backbone_source="disk")
+
+
+def test_options_of_validation_do_not_rewrite_arguments_of_backbones():
+    """fairseq overwrites nested entries of a checkpoint's configuration by name."""
+    parser = options.get_validation_parser()
+    words = ["data-bin", "--task", "emotion_prediction", "--path", "x.pt"]
+    taken = set(vars(options.parse_args_and_arch(parser, input_args=words)))
+    assert {"data", "path", "seed"} <= taken
+
+    def keys(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield key
+                yield from keys(inner)
+
+    found = {name: set(keys(args)) & taken for name, args in ARGS.items()}
+    assert found == {name: set() for name in ARGS}
