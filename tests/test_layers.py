@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "modules": {"errors", "registry"},
     "toy": CONTRACTS,
     "report": CONTRACTS | {"metrics", "resampling", "tables"},
-    "preprocessing": CONTRACTS | {"versions", "corpora", "media", "databin", "backbones"},
+    "preprocessing": CONTRACTS | {"versions", "corpora", "media", "databin", "datasets", "backbones"},
     "datasets": CONTRACTS | {"databin", "media"},
     "backbones": {"errors", "registry", "modules", "fairseq_compat"},
     "models": {"errors", "registry", "targets", "backbones", "modules", "fairseq_compat"},

@@ -46,7 +46,7 @@ class Backbone(nn.Module):
         rate_hz: output frames a second; 0 where time has no unit.
         receptive_field: the shortest input that yields one output frame.
         max_input: the longest input; None where there is no limit.
-        code_groups: G, where `stored` gives numbers of codes (B, T, G), which `forward` then takes instead of raw input;
+        code_groups: G, where `stored` gives numbers of codes (B, T, G), which `forward` takes instead of raw input;
             0: it gives features.
     """
 

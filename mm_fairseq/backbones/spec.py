@@ -111,6 +111,25 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
     return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
 
 
+def check_vocabulary(found: Resolved, text: str, vocabulary: int) -> None:
+    """See that a text backbone numbers its symbols as the data does.
+
+    Args:
+        found: of `resolve`.
+        text: the text backbone's specification.
+        vocabulary: number of symbols in the data-bin's dictionary.
+
+    Raises:
+        MMFairseqError: it knows more or fewer.
+    """
+    known = found.entries.get("text", {}).get("args", {}).get("vocabulary", vocabulary)
+    if not 0 <= known - vocabulary <= 1:  # RoBERTa's <mask> stands behind the dictionary
+        raise MMFairseqError(
+            f"text backbone {text!r} knows {known} symbols, the data-bin's dict.txt {vocabulary}: "
+            "binarize with the tokenizer of that model"
+        )
+
+
 def build(entry: Mapping[str, Any]) -> Backbone:
     """Build one backbone from an entry of `resolve`.
 

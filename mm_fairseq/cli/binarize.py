@@ -4,12 +4,12 @@ What cannot be read is named, with the reason, in DATA_BIN/quarantine.jsonl.
 """
 
 import argparse
-import os
 import sys
 
 from ..manifest import MODALITIES
 from ..media.faces import FACES
 from ..preprocessing.binarize import binarize
+from ..preprocessing.engines import cores
 from ..preprocessing.items import Settings
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED", help="folder that `mm-fairseq prepare` wrote")
     parser.add_argument("data_bin", metavar="DATA_BIN", help="folder to write")
     parser.add_argument(
-        "--workers", type=int, default=_cores(), metavar="N", help="processes (default: the cores, %(default)s)"
+        "--workers", type=int, default=cores(), metavar="N", help="processes (default: the cores, %(default)s)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="take up a run that was interrupted; finished shards are kept"
@@ -91,7 +91,3 @@ def run(args: argparse.Namespace) -> int:
     summary = binarize(args.prepared, args.data_bin, settings, args.workers, args.resume, args.overwrite)
     sys.stdout.write("\n".join(summary) + "\n")
     return 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,6 +21,11 @@ _task: ShardFunction
 _counter: Any
 
 
+def cores() -> int:
+    """Of this machine, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_shards(
     process: ShardFunction, shards: Iterable[int], workers: int, total: int, done: int = 0, what: str = "binarize"
 ) -> None:

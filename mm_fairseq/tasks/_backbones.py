@@ -47,12 +47,7 @@ def resolve(cfg: DictConfig, modalities: Sequence[str], vocabulary: int, checkpo
         saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"]["backbone_args"]
         return backbones.Resolved(saved, {}, {})
     found = backbones.resolve(specs, finetune, {"text": {"vocabulary": vocabulary}})
-    known = found.entries.get("text", {}).get("args", {}).get("vocabulary", vocabulary)
-    if not 0 <= known - vocabulary <= 1:  # RoBERTa's <mask> stands behind the dictionary
-        raise MMFairseqError(
-            f"text backbone {specs['text']!r} knows {known} symbols, the data-bin's dict.txt {vocabulary}: "
-            "binarize with the tokenizer of that model"
-        )
+    backbones.spec.check_vocabulary(found, specs.get("text", ""), vocabulary)
     for entry in found.entries.values():
         entry["omitted"] = bool(cfg.omit_frozen_backbones and entry["frozen"])
     return found

@@ -31,7 +31,7 @@ def test_items_and_lengths(stream):
     assert same(reader)
     assert reader.lengths.tolist() == [3, 0, 5, 1, 2]
     assert reader.lengths.dtype == np.int64
-    assert reader.shards == [range(0, 2), range(2, 3), range(3, 5)]
+    assert reader.shards == [range(2), range(2, 3), range(3, 5)]
     for row in (-1, 5):
         with pytest.raises(IndexError):
             reader[row]

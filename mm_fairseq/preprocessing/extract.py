@@ -1,0 +1,276 @@
+"""Features of pretrained backbones, cached in a data-bin.
+
+Each backbone gets a stream of its own (`databin.features`). Its shards are shared among processes, ranks and runs: the
+one that holds the lock of a raw shard makes what is cached of it, and the data-bin itself is held so that nobody
+rewrites it meanwhile. What is killed is taken up with `resume` and ends with the same bytes.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary
+
+from ..backbones import BACKBONES, SAMPLE_RATE, BackboneSet, Spec, resolve
+from ..backbones.spec import check_vocabulary
+from ..databin import CachedStream, DataBin, StreamReader, locked, remove_shard
+from ..databin.format import shard_paths
+from ..datasets import Limits
+from ..errors import MMFairseqError
+from ..manifest import MODALITIES
+from .encoding import Encoding, Inputs
+from .engines import cores, run_shards
+
+DTYPES = ("float16", "float32")
+CODE_DTYPE = "int16"
+CODE_FRAMES = 2048  # of numbers of codes, where no limit is given
+ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
+UNITS = {"audio": "samples", "text": "tokens", "video": "frames"}
+
+
+class Share(NamedTuple):
+    """Which shards are this process's: `rank`, `rank + ranks` and so on; `local_ranks` of them are on this machine."""
+
+    ranks: int = 1
+    rank: int = 0
+    local_ranks: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def of(cls, count: int | None, rank: int | None, environment: Mapping[str, str]) -> "Share":
+        """As given, else as torchrun tells its processes, else all.
+
+        Raises:
+            MMFairseqError: only one is given, or there is no such rank.
+        """
+        if (count is None) != (rank is None):
+            raise MMFairseqError("--nshard and --rank: give both or neither")
+        told = {key: int(value) for key in ENVIRONMENT if (value := environment.get(key, "")).isdecimal()}
+        ranks, rank = (
+            (told.get("WORLD_SIZE", 1), told.get("RANK", 0)) if count is None or rank is None else (count, rank)
+        )
+        if not 0 <= rank < ranks:
+            raise MMFairseqError(f"--nshard {ranks} --rank {rank}: of N runs the ranks are 0 to N - 1")
+        return cls(ranks, rank, told.get("LOCAL_WORLD_SIZE", 1), told.get("LOCAL_RANK", 0))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for, beside the backbones.
+
+    Args:
+        frames: modality to the number of output frames that inputs are cut at, where one is asked for.
+        usual_frames: the same, where none is.
+        dtype: of features, one of `DTYPES`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        workers: processes; None for the cores of a CPU, shared by the ranks on it, and 1 for a GPU.
+        share: of the shards.
+        resume: keep what is done.
+        overwrite: make it anew.
+    """
+
+    frames: Mapping[str, int] = field(default_factory=dict)
+    usual_frames: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(MODALITIES, 1000))
+    dtype: str = DTYPES[0]
+    device: str = "auto"
+    workers: int | None = None
+    share: Share = field(default_factory=Share)
+    resume: bool = False
+    overwrite: bool = False
+
+
+def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings) -> list[str]:
+    """Cache what backbones make of a data-bin.
+
+    Args:
+        data_bin: the folder that `binarize` wrote.
+        backbones: `MODALITY=SPECIFICATION` each.
+        settings: how.
+
+    Returns:
+        The summary, in lines.
+
+    Raises:
+        MMFairseqError: the data-bin, a backbone or an option is not usable.
+    """
+    _check(settings)
+    device = _device(settings.device, settings.share.local_rank)
+    workers = _workers(settings, device)
+    found = DataBin(data_bin)
+    meta = found.meta
+    with locked(found.path, shared=True), _one_thread():
+        if DataBin(data_bin).meta != meta:
+            raise MMFairseqError(f"{data_bin}: was binarized anew just now; try again")
+        encodings = plan(found, backbones, settings, device)
+        for encoding in encodings:
+            _begin(encoding, settings)
+        return [line for encoding in encodings for line in run(encoding, settings.share, workers)]
+
+
+def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:
+    """Read the pretrained files and check that all is fit; writes nothing.
+
+    Raises:
+        MMFairseqError: it is not, or a stream is there already and neither `resume` nor `overwrite` says what to do.
+    """
+    encodings = [_plan(data_bin, text, settings, device) for text in backbones]
+    names = [encoding.stream.name for encoding in encodings]
+    if twice := [text for text, name in zip(backbones, names, strict=True) if names.count(name) > 1]:
+        raise MMFairseqError(f"--backbone {' and '.join(twice)}: the same stream {names[0]!r} twice")
+    for encoding in encodings:
+        there = [shard for shard in _own(encoding, settings.share) if shard_paths(encoding.folder, shard)[2].exists()]
+        if there and not (settings.resume or settings.overwrite):
+            raise MMFairseqError(
+                f"{encoding.folder}: there already, with {len(there)} shards; keep what is done of it with --resume or "
+                "make it anew with --overwrite"
+            )
+    return encodings
+
+
+def run(encoding: Encoding, share: Share, workers: int) -> list[str]:
+    """Make the shards of one stream that are still to be made; returns the summary, in lines."""
+    began, own = time.monotonic(), _own(encoding, share)
+    todo = [shard for shard in own if not encoding.is_done(shard)]
+    rows, fresh = (sum(len(encoding.shards[shard]) for shard in shards) for shards in (own, todo))
+    try:
+        # First what no other process is at, then in its wake what it may leave undone.
+        for wait in (0, float("inf")):
+            left = [shard for shard in todo if not encoding.is_done(shard)]
+            done = rows - sum(len(encoding.shards[shard]) for shard in left)
+            if left:
+                name = f"extract {encoding.stream.modality}@{encoding.stream.backbone}"
+                run_shards(partial(encoding.process_shard, wait=wait), left, workers, rows, done, name)
+    finally:
+        for shard in own:
+            encoding.sweep(shard)
+    return list(_summary(encoding, share, fresh, time.monotonic() - began))
+
+
+def _check(settings: Settings) -> None:
+    if settings.dtype not in DTYPES:
+        raise MMFairseqError(f"--dtype {settings.dtype!r}; allowed: {', '.join(DTYPES)}")
+    if settings.resume and settings.overwrite:
+        raise MMFairseqError("--resume and --overwrite: one or the other")
+    for modality, frames in settings.frames.items():
+        if frames < 1:
+            raise MMFairseqError(f"--max-positions-{modality[0]} {frames}: at least one frame of {modality} is needed")
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, _, number = name.partition(":")
+    if name == "cpu" or (name == "auto" and not there):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise MMFairseqError(f"--device {name!r}; allowed: auto, cpu, cuda and cuda:N")
+    index = int(number) if number else local_rank % max(1, there)
+    if index >= there:
+        raise MMFairseqError(f"--device {name}: there are {there} CUDA devices here")
+    return torch.device("cuda", index)
+
+
+def _workers(settings: Settings, device: torch.device) -> int:
+    workers = settings.workers
+    if workers is None:
+        return max(1, cores() // settings.share.local_ranks) if device.type == "cpu" else 1
+    if workers < 1:
+        raise MMFairseqError(f"--workers {workers}: at least 1")
+    if workers > 1 and device.type != "cpu":
+        raise MMFairseqError(f"--workers {workers}: one process a GPU; for several GPUs use torchrun, or --nshard")
+    return workers
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Bytes must not depend on the number of threads; processes that use none can be forked safely."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.device) -> Encoding:
+    modality, _, text = option.partition("=")
+    if modality not in MODALITIES or not text:
+        raise MMFairseqError(f"--backbone {option!r}: expected MODALITY=BACKBONE, with {', '.join(MODALITIES)}")
+    if modality not in data_bin.meta["streams"]:
+        there = ", ".join(sorted(data_bin.meta["streams"]))
+        raise MMFairseqError(f"--backbone {option!r}: {data_bin} has no {modality}; it has {there}")
+    if modality == "audio" and data_bin.meta["sample_rate"] != SAMPLE_RATE:
+        raise MMFairseqError(
+            f"{data_bin}: audio of {data_bin.meta['sample_rate']} Hz; backbones need {SAMPLE_RATE} Hz: binarize again"
+        )
+    symbols = data_bin.path / "dict.txt"
+    dictionary = Dictionary.load(str(symbols)) if symbols.is_file() else Dictionary()
+    if BACKBONES.get(Spec.parse(modality, text).name).learns and not Spec.parse(modality, text).files:
+        raise MMFairseqError(
+            f"--backbone {option!r}: without a pretrained file it learns in training, so nothing of it can be cached; "
+            "name one, NAME:FILE"
+        )
+    found = resolve({modality: text}, set(), {"text": {"vocabulary": len(dictionary)}})
+    check_vocabulary(found, text, len(dictionary))
+    model = BackboneSet(found.entries)
+    model.load_pretrained(found)
+    encoder, entry = model.encoders[modality], json.loads(json.dumps(found.entries[modality]))
+    usual = CODE_FRAMES if encoder.code_groups else settings.usual_frames[modality]
+    limits = Limits(*model.input_limits(modality, settings.frames.get(modality, usual)))
+    ends: tuple[int, ...] = (dictionary.bos(), dictionary.eos()) if modality == "text" else ()
+    dtype, dim = settings.dtype, encoder.dim * encoder.states
+    if encoder.code_groups:
+        dtype, dim = CODE_DTYPE, encoder.code_groups
+    stream = CachedStream(modality, entry["name"], entry["args"], entry["sha256"], limits.longest, ends, dtype, dim)
+    reader = StreamReader(data_bin.path / modality, len(data_bin.manifest))
+    ids = [row.id for row in data_bin.manifest.utterances]
+    every = (dictionary.bos(), dictionary.pad(), dictionary.eos())
+    inputs = Inputs(reader, ids, limits, every, len(dictionary))
+    return Encoding(data_bin.path, stream, encoder.eval().to(device), inputs, device)
+
+
+def _own(encoding: Encoding, share: Share) -> range:
+    return range(share.rank, len(encoding.shards), share.ranks)
+
+
+def _begin(encoding: Encoding, settings: Settings) -> None:
+    """The folder with its description, without what does not belong there; other ranks may be at the same."""
+    encoding.folder.mkdir(exist_ok=True)
+    with locked(encoding.folder):
+        encoding.stream.write(encoding.data_bin)
+        if settings.overwrite:
+            for shard in _own(encoding, settings.share):
+                remove_shard(encoding.folder, shard)
+        for path in encoding.folder.glob("shard-*.json"):  # of raw data that had more shards
+            number = path.stem.removeprefix("shard-")
+            if number.isdecimal() and int(number) >= len(encoding.shards):
+                remove_shard(encoding.folder, int(number))
+
+
+def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> Iterator[str]:
+    own, modality = _own(encoding, share), encoding.stream.modality
+    rows = np.concatenate([np.arange(0), *(np.array(encoding.shards[shard]) for shard in own)]).astype(np.int64)
+    lengths, before = encoding.lengths[rows], encoding.inputs.lengths(modality)[rows]
+    paths = [path for shard in own for path in shard_paths(encoding.folder, shard)]
+    size, total = sum(path.stat().st_size for path in paths) / 1e6, int(lengths.sum())
+    amount = f"{total / SAMPLE_RATE / 3600:.2f} hours of audio" if modality == "audio" else f"{total} {UNITS[modality]}"
+    rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
+    who = f"rank {share.rank} of {share.ranks}: " if share.ranks > 1 else ""
+    yield f"{who}{encoding.stream.name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
+    limits = encoding.inputs.limits
+    told: dict[str, Any] = {
+        f"without {modality}": before == 0,
+        f"shorter than {limits.shortest} {UNITS[modality]}, taken as without": (before > 0) & (lengths == 0),
+        f"longer than {limits.longest} {UNITS[modality]}, cut at the end": (lengths > 0) & (lengths < before),
+    }
+    for what, hit in told.items():
+        if hit.any():
+            first = ", ".join(encoding.inputs.ids[row] for row in rows[hit][:5])
+            yield f"  {hit.sum()} {what}: {first}" + (" ..." if hit.sum() > 5 else "")
