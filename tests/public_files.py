@@ -24,18 +24,19 @@ def features(backbones, modality, x):
         return backbones({modality: x}, {modality: mask})[modality].x
 
 
-def save_args(path, model, options, task):
+def save_args(path, model, options, task, names=()):
     """As fairseq saved until 2020: every option in one Namespace, task and model alike."""
     history = [{"criterion_name": "", "optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}]
-    args = Namespace(**{**plain(options), **task})
+    args = Namespace(**{**plain(options), **task, "task": task["_name"], **dict(names)})
+    del args._name
     state = {"args": args, "model": model.state_dict(), "optimizer_history": history, "extra_state": {"epoch": 1}}
     torch.save({**state, "last_optimizer_state": None}, path)
     return path
 
 
-def save_cfg(path, model, options, task):
+def save_cfg(path, model, options, task, names=()):
     """As fairseq saves since then: `cfg` by parts, and what the task must remember."""
-    cfg = {"_name": None, "common": {"seed": 1}, "task": dict(task), "model": plain(options)}
+    cfg = {"_name": None, "common": {"seed": 1}, "task": dict(task), "model": plain(options) | dict(names)}
     dictionary = Dictionary()
     dictionary.add_symbol("17")
     state = {"args": None, "cfg": cfg, "model": model.state_dict(), "criterion": None, "optimizer_history": []}

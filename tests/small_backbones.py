@@ -4,10 +4,21 @@ import torch
 
 from mm_fairseq.backbones import BACKBONES
 
+_WAV2VEC2 = {
+    "conv_feature_layers": [[8, 10, 5], [8, 3, 2], [8, 3, 2], [8, 2, 2]],
+    "encoder_layers": 2,
+    "encoder_embed_dim": 12,
+    "encoder_ffn_embed_dim": 16,
+    "encoder_attention_heads": 2,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+}
 ARGS = {
+    "data2vec": {**_WAV2VEC2, "extractor_mode": "layer_norm", "normalize": True, "conv_pos": 19, "pos_conv_depth": 5},
     "egemaps": {},
     "embedding": {"vocabulary": 20, "dim": 8},
     "fabnet": {},
+    "hubert": {**_WAV2VEC2, "layer_norm_first": True},
     "logmel": {"n_mels": 16},
     "mfcc": {"n_mfcc": 8, "n_mels": 16},
     "r3d_18": {"window": 4, "hop": 2},
@@ -27,6 +38,7 @@ ARGS = {
         "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],
         "conv_aggregator_layers": [[8, 2, 1], [8, 3, 1]],
     },
+    "wav2vec2": _WAV2VEC2,
 }
 
 

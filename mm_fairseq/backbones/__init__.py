@@ -1,10 +1,10 @@
 """Backbones: one encoder of one modality each, behind one contract."""
 
-from . import egemaps, embedding, fabnet, logmel, mfcc, r3d, roberta, vq_wav2vec, wav2vec
+from . import data2vec, egemaps, embedding, fabnet, hubert, logmel, mfcc, r3d, roberta, vq_wav2vec, wav2vec, wav2vec2
 from .backbone_set import BackboneSet
 from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
 from .files import read_checkpoint, unsafe_checkpoints
-from .spec import Resolved, Spec, build, resolve
+from .spec import Resolved, Spec, build, parameters, resolve
 
 __all__ = [
     "BACKBONES",
@@ -15,16 +15,20 @@ __all__ = [
     "Resolved",
     "Spec",
     "build",
+    "data2vec",
     "egemaps",
     "embedding",
     "fabnet",
+    "hubert",
     "logmel",
     "mfcc",
     "r3d",
+    "parameters",
     "read_checkpoint",
     "resolve",
     "roberta",
     "unsafe_checkpoints",
     "vq_wav2vec",
     "wav2vec",
+    "wav2vec2",
 ]

@@ -1,36 +1,62 @@
 """What fairseq's audio checkpoints have in common."""
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..errors import MMFairseqError
 from .base import SAMPLE_RATE
-from .files import plain
+from .files import model_args, plain, read_checkpoint
+
+_FINE_TUNED = ("w2v_encoder.w2v_model.", "encoder.w2v_model.")  # in a CTC model, in a sequence-to-sequence model
 
 
-def task_args(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Options of the task that a checkpoint was trained for, from either form: `args` or `cfg`."""
-    if state.get("args") is not None:
-        return plain(state["args"])
-    return (state.get("cfg") or {}).get("task") or {}
+class Saved(NamedTuple):
+    """A checkpoint: options of the model, of the task it was trained for, and weights."""
+
+    model: Mapping[str, Any]
+    task: Mapping[str, Any]
+    weights: dict[str, Any]
 
 
-def check_sample_rate(options: Mapping[str, Any], path: Path) -> None:
-    """Refuse a model of speech at another rate than a data-bin has.
-
-    Args:
-        options: of the task that the checkpoint was trained for.
-        path: the checkpoint.
+def read_audio(path: Path) -> Saved:
+    """Read either form, `args` or `cfg`; of a model fine-tuned for speech recognition the encoder inside.
 
     Raises:
-        MMFairseqError: the rate is another one.
+        MMFairseqError: not such a file, or of a model of audio at another rate than a data-bin has.
     """
-    rate = options.get("sample_rate")
+    state = read_checkpoint(path)
+    model, task = _options(state, path)
+    weights = state.get("model")
+    if not isinstance(weights, dict):
+        raise MMFairseqError(f"{path}: no `model` in the file; its keys are {sorted(state)}")
+    bare = {str(key).removeprefix("module."): value for key, value in weights.items()}
+    prefix = next((each for each in _FINE_TUNED if any(key.startswith(each) for key in bare)), "")
+    if prefix:
+        inner = model.get("w2v_args")
+        if inner is None:
+            raise MMFairseqError(f"{path}: a fine-tuned model without w2v_args, the options of its encoder")
+        model, task = _options({"args" if isinstance(inner, Namespace) else "cfg": inner}, path)
+        bare = {key.removeprefix(prefix): value for key, value in bare.items() if key.startswith(prefix)}
+    return Saved(model, task, bare)
+
+
+def _options(state: dict[str, Any], path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    try:
+        if OmegaConf.is_config(cfg := state.get("cfg")):
+            state = state | {"cfg": OmegaConf.to_container(cfg)}  # interpolations stay strings
+        model = model_args(state, path)
+        task = model if state.get("args") is not None else plain(state["cfg"].get("task") or {})
+    except (TypeError, AttributeError) as error:
+        raise MMFairseqError(f"{path}: the options in the file are not those of a fairseq model: {error}") from error
+    rate = task.get("sample_rate")
     if rate not in (None, SAMPLE_RATE):
         raise MMFairseqError(f"{path}: sample_rate is {rate!r}; a data-bin has audio at {SAMPLE_RATE} Hz")
+    return model, task
 
 
 def frames_of(samples: Tensor, layers: Sequence[Sequence[int]]) -> Tensor:

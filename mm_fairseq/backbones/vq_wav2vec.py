@@ -87,9 +87,9 @@ class VqWav2Vec(Backbone):
 
     @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        args, saved, weights = read_wav2vec(path)
-        args |= options_of(saved, _OPTIONS, path)
-        return args, pick(weights, ("feature_extractor.", "vector_quantizer."), path)
+        args, saved = read_wav2vec(path)
+        args |= options_of(saved.model, _OPTIONS, path)
+        return args, pick(saved.weights, ("feature_extractor.", "vector_quantizer."), path)
 
     def codes(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         """Numbers of the codes, (B, T, groups) from 0, 0 in the padding, and the padding mask (B, T)."""

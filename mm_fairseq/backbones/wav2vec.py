@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
-from .audio import check_sample_rate, frames_of, task_args
+from .audio import Saved, frames_of, read_audio
 from .base import BACKBONES, Backbone, FeatureSeq
-from .files import conv_layers, model_args, options_of, pick, read_checkpoint, receptive_field
+from .files import conv_layers, options_of, pick, receptive_field
 
 EXTRACTOR = ((512, 10, 5), (512, 8, 4), (512, 4, 2), (512, 4, 2), (512, 4, 2), (512, 1, 1), (512, 1, 1))
 AGGREGATOR = tuple((512, kernel, 1) for kernel in range(2, 14))
@@ -90,15 +90,12 @@ def feature_seq(x: Tensor, lengths: Tensor) -> FeatureSeq:
     return FeatureSeq(x.masked_fill(mask[..., None], 0), mask)
 
 
-def read_wav2vec(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Arguments of the `Extractor`, all options and all weights of a checkpoint of fairseq's `Wav2VecModel`."""
-    state = read_checkpoint(path)
-    saved = model_args(state, path)
-    check_sample_rate(task_args(state), path)
-    args = {"conv_feature_layers": conv_layers(saved.get(name := "conv_feature_layers"), EXTRACTOR, f"{path}: {name}")}
-    if not isinstance(state.get("model"), dict):
-        raise MMFairseqError(f"{path}: no `model` in the file; its keys are {sorted(state)}")
-    return args | options_of(saved, _EXTRACTOR_OPTIONS, path), saved, state["model"]
+def read_wav2vec(path: Path) -> tuple[dict[str, Any], Saved]:
+    """Arguments of the `Extractor` out of a checkpoint of fairseq's `Wav2VecModel`, and all that is in it."""
+    saved = read_audio(path)
+    name = "conv_feature_layers"
+    args = {name: conv_layers(saved.model.get(name), EXTRACTOR, f"{path}: {name}")}
+    return args | options_of(saved.model, _EXTRACTOR_OPTIONS, path), saved
 
 
 @BACKBONES.register("wav2vec")
@@ -157,15 +154,15 @@ class Wav2Vec(Backbone):
 
     @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        args, saved, weights = read_wav2vec(path)
+        args, saved = read_wav2vec(path)
         name = "conv_aggregator_layers"
-        args[name] = conv_layers(saved.get(name), AGGREGATOR, f"{path}: {name}")
-        if saved.get("aggregator", "cnn") not in ("cnn", None):
-            raise MMFairseqError(f"{path}: aggregator {saved['aggregator']!r}; only cnn, as in the released models")
-        if any(key.startswith("vector_quantizer.") for key in weights):
+        args[name] = conv_layers(saved.model.get(name), AGGREGATOR, f"{path}: {name}")
+        if (kind := saved.model.get("aggregator")) not in ("cnn", None):
+            raise MMFairseqError(f"{path}: aggregator {kind!r}; only cnn, as in the released models")
+        if any(key.startswith("vector_quantizer.") for key in saved.weights):
             raise MMFairseqError(f"{path}: the aggregator of a vq-wav2vec reads codes; use the backbone vq_wav2vec")
-        args |= options_of(saved, _AGGREGATOR_OPTIONS, path)
-        return args, pick(weights, ("feature_extractor.", "feature_aggregator."), path)
+        args |= options_of(saved.model, _AGGREGATOR_OPTIONS, path)
+        return args, pick(saved.weights, ("feature_extractor.", "feature_aggregator."), path)
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         x, lengths = self.feature_extractor(x, padding_mask)
