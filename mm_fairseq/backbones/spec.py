@@ -37,7 +37,7 @@ class Spec(NamedTuple):
             if not equals or not key.isidentifier():
                 break
             path, options = head, {key: _value(value), **options}
-        allowed = [*_parameters(backbone), *backbone.file_options]
+        allowed = [*parameters(backbone), *backbone.file_options]
         if unknown := [key for key in options if key not in allowed]:
             raise MMFairseqError(
                 f"backbone option {unknown[0]!r} in {text!r}: {name} takes {', '.join(allowed) or 'none'}"
@@ -62,7 +62,7 @@ def _value(text: str) -> int | float | bool | str:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def _parameters(backbone: type[Backbone]) -> list[str]:
+def parameters(backbone: type[Backbone]) -> list[str]:
     """Names of the constructor's arguments."""
     found = inspect.signature(backbone).parameters.values()
     return [each.name for each in found if each.kind is not each.VAR_KEYWORD]
@@ -100,7 +100,7 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         if spec.files:
             args, weights[modality] = backbone.read(**spec.files)
         else:
-            known = _parameters(backbone)
+            known = parameters(backbone)
             args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}
         entries[modality] = {
             "name": spec.name,
