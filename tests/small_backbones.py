@@ -13,12 +13,26 @@ _WAV2VEC2 = {
     "conv_pos": 16,
     "conv_pos_groups": 4,
 }
+_SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+HF_TEXT = {"model_type": "bert", "vocab_size": 18, "max_position_embeddings": 24, **_SIZES}
+HF_AUDIO = {
+    "model_type": "wav2vec2",
+    "conv_dim": [8, 8, 8],
+    "conv_kernel": [10, 8, 4],
+    "conv_stride": [5, 4, 4],
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "feat_extract_norm": "group",
+    **_SIZES,
+}
 ARGS = {
     "data2vec": {**_WAV2VEC2, "extractor_mode": "layer_norm", "normalize": True, "conv_pos": 19, "pos_conv_depth": 5},
     "egemaps": {},
     "embedding": {"vocabulary": 20, "dim": 8},
     "fabnet": {},
     "hubert": {**_WAV2VEC2, "layer_norm_first": True},
+    "hf_audio": {"config": HF_AUDIO, "normalize": True},
+    "hf_text": {"config": HF_TEXT, "vocabulary": 20, "cls": 1, "pad": 0, "sep": 2, "unk": 3},
     "logmel": {"n_mels": 16},
     "mfcc": {"n_mfcc": 8, "n_mels": 16},
     "r3d_18": {"window": 4, "hop": 2},

@@ -1,6 +1,21 @@
 """Backbones: one encoder of one modality each, behind one contract."""
 
-from . import data2vec, egemaps, embedding, fabnet, hubert, logmel, mfcc, r3d, roberta, vq_wav2vec, wav2vec, wav2vec2
+from . import (
+    data2vec,
+    egemaps,
+    embedding,
+    fabnet,
+    hf_audio,
+    hf_text,
+    hubert,
+    logmel,
+    mfcc,
+    r3d,
+    roberta,
+    vq_wav2vec,
+    wav2vec,
+    wav2vec2,
+)
 from .backbone_set import BackboneSet
 from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
 from .files import read_checkpoint, unsafe_checkpoints
@@ -19,11 +34,13 @@ __all__ = [
     "egemaps",
     "embedding",
     "fabnet",
+    "hf_audio",
+    "hf_text",
     "hubert",
     "logmel",
     "mfcc",
-    "r3d",
     "parameters",
+    "r3d",
     "read_checkpoint",
     "resolve",
     "roberta",
