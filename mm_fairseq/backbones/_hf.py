@@ -155,11 +155,11 @@ def _checked(raw: Mapping[str, Any], types: Sequence[str], where: Path) -> dict[
     """The part of a config.json that says what the encoder is like, with the library's defaults."""
     kind = raw.get("model_type")
     if kind not in types:
-        raise MMFairseqError(f"{where}: model_type is {str(kind)[:80]!r}; allowed here: {', '.join(types)}")
+        raise MMFairseqError(f"{where}: model_type is {repr(kind)[:80]}; allowed here: {', '.join(types)}")
     for name, value in _ONLY.items():
         if raw.get(name) not in (None, value):
             told = "code of the folder is not run" if name == "auto_map" else f"allowed is {value}"
-            raise MMFairseqError(f"{where}: {name} is {str(raw[name])[:80]!r}; {told}")
+            raise MMFairseqError(f"{where}: {name} is {repr(raw[name])[:80]}; {told}")
     kept = {name: value for name, value in raw.items() if _is_architecture(name, value)}
     for name, value in kept.items():
         _check_value(name, value, where)
@@ -181,9 +181,11 @@ def _check_value(name: str, value: Any, where: Path) -> None:
         plain = each is None or isinstance(each, bool | int | float | str)
         too_big = isinstance(each, int | float) and not abs(each) <= most
         if not plain or too_big or (isinstance(each, str) and not _WORD.fullmatch(each)):
-            raise MMFairseqError(f"{where}: {name} is {str(value)[:80]!r}; allowed are numbers up to {most} and words")
+            raise MMFairseqError(f"{where}: {name} is {repr(value)[:80]}; allowed are numbers up to {most} and words")
     if isinstance(value, list) and len(value) > MAX_LIST:
         raise MMFairseqError(f"{where}: {name} is a list of {len(value)}; at most {MAX_LIST}")
+    if isinstance(value, list) and any(isinstance(each, int) and each < 1 for each in value):
+        raise MMFairseqError(f"{where}: {name} is {repr(value)[:80]}; each must be at least 1")
 
 
 def _config(config: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from .base import BACKBONES, Backbone, FeatureSeq
 TYPES = ("bert", "camembert", "deberta-v2", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
 # These count positions from the number of <pad> + 1 on.
 _OFFSET = ("camembert", "mpnet", "roberta", "xlm-roberta")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model", "spiece.model")
 SPECIAL = 4  # symbols that a dictionary begins with: <s>, <pad>, </s>, <unk>
 
 
@@ -82,6 +83,8 @@ class HfText(Backbone):
 
 def _tokenizer(path: Path) -> dict[str, int]:
     """The size of a folder's tokenizer and its special symbols."""
+    if not any((path / name).is_file() for name in TOKENIZERS):  # the library would make an empty one
+        raise MMFairseqError(f"{path}: no tokenizer in the folder, none of {', '.join(TOKENIZERS)}")
     try:
         with quiet():
             tokenizer = library().AutoTokenizer.from_pretrained(
