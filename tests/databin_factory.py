@@ -1,11 +1,13 @@
 """A small data-bin of made-up utterances whose label stands in every modality, for tests of the fairseq side."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from mm_fairseq.databin.format import pack_frames
+from mm_fairseq.databin.reader import StreamReader
 from mm_fairseq.databin.writer import write_shard
 from mm_fairseq.manifest import Manifest, Utterance
 from mm_fairseq.media.faces import encode_jpeg
@@ -106,4 +108,17 @@ def write_data_bin(
         "rows": len(rows),
     }
     (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def reshard(folder: Path, size: int) -> Path:
+    """Write the raw streams of a data-bin anew, in shards of `size` utterances."""
+    for name in ("audio", "text", "video"):
+        reader = StreamReader(folder / name)
+        items, lengths = [np.array(item) for item in reader], reader.lengths.tolist()
+        shutil.rmtree(folder / name)
+        for shard, start in enumerate(range(0, len(items), size)):
+            part = slice(start, start + size)
+            own = lengths[part] if name == "video" else None
+            write_shard(folder / name, shard, items[part], reader.dtype.name, lengths=own)
     return folder

@@ -260,7 +260,7 @@ def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> It
     lengths, before = encoding.lengths[rows], encoding.inputs.lengths(modality)[rows]
     paths = [path for shard in own for path in shard_paths(encoding.folder, shard)]
     size, total = sum(path.stat().st_size for path in paths) / 1e6, int(lengths.sum())
-    amount = f"{total / SAMPLE_RATE / 3600:.2f} hours of audio" if modality == "audio" else f"{total} {UNITS[modality]}"
+    amount = _duration(total / SAMPLE_RATE) + " of audio" if modality == "audio" else f"{total} {UNITS[modality]}"
     rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
     who = f"rank {share.rank} of {share.ranks}: " if share.ranks > 1 else ""
     yield f"{who}{encoding.stream.name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
@@ -274,3 +274,7 @@ def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> It
         if hit.any():
             first = ", ".join(encoding.inputs.ids[row] for row in rows[hit][:5])
             yield f"  {hit.sum()} {what}: {first}" + (" ..." if hit.sum() > 5 else "")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} hours" if seconds >= 3600 else f"{seconds:.1f} s"

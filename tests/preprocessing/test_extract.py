@@ -1,0 +1,477 @@
+"""Cached features are those of training; bytes depend on data-bin and backbone alone; a kill loses nothing."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from databin_factory import reshard, write_data_bin
+
+from mm_fairseq.backbones import BackboneSet, FeatureSeq, resolve
+from mm_fairseq.backbones.mfcc import Mfcc
+from mm_fairseq.databin import DataBin, HeldError, StreamReader, cached_streams, fingerprint, locked
+from mm_fairseq.datasets import Limits, RawAudioTextVideoDataset
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.preprocessing import encoding, extract
+from mm_fairseq.preprocessing.encoding import Encoding
+from mm_fairseq.preprocessing.extract import Settings, Share
+from mm_fairseq.tasks._backbones import Sources
+
+BOS, PAD, EOS = 0, 1, 2
+FRAMES = {"audio": 25, "text": 6, "video": 2}  # fewer than the longest utterances have
+GAPS = {"audio": {1, 4}, "text": {2, 4}, "video": {3, 4}}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory, checkpoints):
+    """24 utterances in 5 shards, with gaps. Not to be written to."""
+    folder = write_data_bin(tmp_path_factory.mktemp("raw") / "data-bin", missing=GAPS)
+    shutil.copyfile(checkpoints / "roberta" / "dict.txt", folder / "dict.txt")
+    return reshard(folder, 5)
+
+
+@pytest.fixture
+def own(raw, tmp_path):
+    return shutil.copytree(raw, tmp_path / "data-bin")
+
+
+@pytest.fixture(scope="module")
+def specs(checkpoints):
+    return {
+        "audio": f"wav2vec:{checkpoints}/wav2vec/wav2vec.pt",
+        "text": f"roberta:{checkpoints}/roberta",
+        "video": f"fabnet:{checkpoints}/fabnet/fabnet.pt",
+    }
+
+
+def settings(**options):
+    return Settings(**{"frames": FRAMES, "device": "cpu", "workers": 1, **options})
+
+
+def make(data_bin, specs, **options):
+    return extract.extract(data_bin, [f"{name}={spec}" for name, spec in specs.items()], settings(**options))
+
+
+def cached(tree, folder):
+    """Checksums of everything below the cached streams."""
+    return {name: checksum for name, checksum in tree(folder).items() if "@" in name.split("/")[0]}
+
+
+@pytest.fixture(scope="module")
+def reference(raw, specs, tmp_path_factory):
+    """The streams of one worker."""
+    folder = shutil.copytree(raw, tmp_path_factory.mktemp("reference") / "data-bin")
+    make(folder, specs)
+    return folder
+
+
+def both(data_bin, specs, stream_limits=FRAMES):
+    """Each utterance by itself, as the model sees it: from the raw streams and from the cached ones."""
+    found = resolve(specs, set(), {})
+    model = BackboneSet(found.entries)
+    model.load_pretrained(found)
+    model.eval()
+    limits = {name: Limits(*model.input_limits(name, frames)) for name, frames in stream_limits.items()}
+    folder = DataBin(data_bin)
+    cached = Sources("cached", folder, found.entries, limits, (BOS, EOS)).readers
+    rows = np.arange(len(folder.manifest))
+    for features in ({}, cached):
+        data = RawAudioTextVideoDataset(
+            data_bin, "train", rows, folder.manifest.utterances, list(specs), {}, limits, (BOS, PAD, EOS), False,
+            features=features,
+        )  # fmt: skip
+        with torch.no_grad():
+            yield [model(**data.collater([data[row]])["net_input"]) for row in rows.tolist()]
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("dtype", "rtol", "atol"), [("float16", 1e-3, 1e-5), ("float32", 0, 1e-6)])
+def test_cached_features_are_those_of_training(own, specs, reference, dtype, rtol, atol):
+    if dtype == "float16":
+        own = reference
+    else:
+        make(own, specs, dtype=dtype)
+    plain, cached = both(own, specs)
+    for row, (wanted, found) in enumerate(zip(plain, cached, strict=True)):
+        for name in specs:
+            missing = row in GAPS[name]
+            assert wanted[name].padding_mask.all() == found[name].padding_mask.all() == missing
+            if not missing:
+                assert found[name].x.shape == wanted[name].x.shape
+                scale = wanted[name].x.abs().max().clamp(min=1)
+                torch.testing.assert_close(found[name].x, wanted[name].x, rtol=rtol, atol=atol * scale.item())
+
+
+def test_inputs_are_cut_as_in_training(reference):
+    for name, frames in FRAMES.items():
+        (stream,) = cached_streams(reference, name)
+        lengths = stream.open(reference, 24).lengths
+        assert (lengths == 0).nonzero()[0].tolist() == sorted(GAPS[name])
+        assert lengths.max() == frames
+
+
+def test_summary_says_how_much_and_what_is_left_out(raw, own, specs):
+    audio, *told = make(own, {"audio": specs["audio"]}, frames={"audio": 3})
+    lengths = StreamReader(raw / "audio").lengths
+    (stream,) = cached_streams(own, "audio")
+    assert stream.longest < lengths[lengths > 0].min()
+    assert audio.startswith(f"{stream.name}: 24 utterances, {22 * stream.longest / 16000:.1f} s of audio, 0.0 MB in ")
+    assert audio.endswith(" utterances/s")
+    assert told == [
+        "  2 without audio: utt001, utt004",
+        f"  22 longer than {stream.longest} samples, cut at the end: utt000, utt002, utt003, utt005, utt006 ...",
+    ]
+    again = make(own, {"audio": specs["audio"]}, frames={"audio": 3}, resume=True)
+    assert again[0].endswith(", nothing was left to do")
+
+
+def test_an_utterance_that_is_too_short_is_taken_as_missing(raw, own, tree):
+    told = make(own, {"audio": "mfcc:n_fft=4096"})
+    lengths = StreamReader(raw / "audio").lengths
+    short = ((lengths > 0) & (lengths < 4096)).nonzero()[0]
+    assert 0 < len(short) < 22
+    (stream,) = cached_streams(own, "audio")
+    assert set((stream.open(own, 24).lengths == 0).nonzero()[0]) == {*short, *GAPS["audio"]}
+    assert f"  {len(short)} shorter than 4096 samples, taken as without: utt{short[0]:03d}" in told[2]
+
+
+def test_layers_stand_side_by_side_and_identify_the_stream(own):
+    make(own, {"audio": "mfcc:n_mfcc=8"})
+    make(own, {"audio": "mfcc:n_mfcc=13"})
+    assert sorted(stream.dim for stream in cached_streams(own, "audio")) == [8, 13]
+
+
+# Same bytes
+
+
+def test_bytes_do_not_depend_on_workers_threads_and_ranks(raw, specs, reference, tmp_path, tree):
+    wanted = cached(tree, reference)
+    assert sum(name.endswith(".bin") for name in wanted) == 15
+    ways = {
+        "workers": [{"workers": 2}],
+        "threads": [{}],
+        "ranks": [{"share": Share(2, 1)}, {"share": Share(2, 0), "workers": 2}],
+        "more ranks than shards": [{"share": Share(7, rank)} for rank in range(7)],
+    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert (torch.ones(500, 500) @ torch.ones(500, 500)).sum() == 500**3  # threads are there when it forks
+        for way, runs in ways.items():
+            own = shutil.copytree(raw, tmp_path / way)
+            for options in runs:
+                make(own, specs, **options)
+            assert cached(tree, own) == wanted, way
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_many_features_go_through_a_file(own, specs, reference, tree, monkeypatch):
+    monkeypatch.setattr(encoding, "KEPT_IN_MEMORY", 100)
+    make(own, specs)
+    assert cached(tree, own) == cached(tree, reference)
+
+
+def test_the_raw_data_stays(raw, own, specs, tree):
+    before = fingerprint(own)
+    make(own, specs)
+    assert fingerprint(own) == before
+    assert {name: checksum for name, checksum in tree(own).items() if "@" not in name} == tree(raw)
+
+
+def fork(function, *args, **options):
+    process = multiprocessing.get_context("fork").Process(target=function, args=args, kwargs=options)
+    process.start()
+    return process
+
+
+@pytest.mark.parametrize("shares", [(Share(2, 0), Share(2, 1)), (Share(), Share())], ids=["ranks", "the same twice"])
+def test_two_at_once_do_not_disturb_each_other(own, specs, reference, tree, shares):
+    runs = [fork(make, own, specs, share=share, resume=shares[0] == shares[1]) for share in shares]
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0]
+    assert cached(tree, own) == cached(tree, reference)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_kill_at_any_moment_loses_nothing(raw, specs, reference, tmp_path, tree, how, workers):
+    dice, killed = random.Random(workers), 0
+    began = time.monotonic()
+    fork(make, shutil.copytree(raw, tmp_path / "whole"), specs, workers=workers).join()
+    whole = time.monotonic() - began
+    for attempt in range(2 if how == signal.SIGKILL else 1):
+        own = shutil.copytree(raw, tmp_path / f"{attempt}")
+        for _ in range(3):
+            run = fork(make, own, specs, workers=workers, resume=True)
+            time.sleep(dice.uniform(0.1, 0.7) * whole)
+            os.kill(run.pid, how)
+            run.join()
+            killed += run.exitcode != 0
+        make(own, specs, workers=workers, resume=True)
+        assert cached(tree, own) == cached(tree, reference)
+    assert killed
+
+
+@pytest.mark.parametrize("damage", ["truncate", "receipt", "index", "raw data"])
+def test_resume_mends_what_is_damaged_and_keeps_the_rest(own, specs, reference, tree, damage):
+    make(own, {"text": specs["text"]})
+    (stream,) = cached_streams(own, "text")
+    before, wanted = cached(tree, own), {key: value for key, value in cached(tree, reference).items() if "text" in key}
+    assert before == wanted
+    shard = own / stream.name / "shard-00003"
+    others = {path: path.stat().st_mtime_ns for path in shard.parent.glob("shard-*") if path.stem != shard.name}
+    if damage == "truncate":
+        os.truncate(shard.with_suffix(".bin"), 100)
+    elif damage == "receipt":
+        shard.with_suffix(".json").unlink()
+    elif damage == "index":
+        shard.with_suffix(".idx").write_bytes(b"x")
+    else:
+        receipt = json.loads(shard.with_suffix(".json").read_bytes())
+        shard.with_suffix(".json").write_text(json.dumps(receipt | {"notes": {"source": "0" * 64}}))
+    with pytest.raises(MMFairseqError, match="1 of 5 shards are missing, damaged or of other raw data"):
+        stream.open(own, 24)
+    make(own, {"text": specs["text"]}, resume=True)
+    assert cached(tree, own) == before
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_shards_that_the_raw_data_no_longer_has_go(raw, tmp_path, specs, tree):
+    audio = {"audio": specs["audio"]}
+    many, few = (shutil.copytree(raw, tmp_path / f"{size}") for size in (3, 12))
+    reshard(many, 3)
+    make(many, audio)
+    make(reshard(few, 12), audio)
+    make(reshard(many, 12), audio, resume=True)
+    assert cached(tree, many) == cached(tree, few)
+
+
+# What is there already
+
+
+def test_a_stream_that_is_there_needs_a_word(own, specs, tree):
+    text = {"text": specs["text"]}
+    make(own, text, share=Share(2, 1))
+    before = tree(own)
+    with pytest.raises(MMFairseqError, match=r"text@roberta-\w+: there already, with 2 shards.*--resume.*--overwrite"):
+        make(own, specs)
+    with pytest.raises(MMFairseqError, match="one or the other"):
+        make(own, text, resume=True, overwrite=True)
+    assert tree(own) == before
+    make(own, text, share=Share(2, 0))
+    (stream,) = cached_streams(own, "text")
+    assert len(stream.open(own, 24)) == 24
+
+
+def test_overwrite_makes_one_stream_anew(own, specs, tree):
+    make(own, specs)
+    before = cached(tree, own)
+    reader = cached_streams(own, "audio")[0].open(own, 24)
+    first = np.array(reader[0])
+    times = {path: path.stat().st_mtime_ns for path in own.glob("*@*/*.bin")}
+    make(own, {"audio": specs["audio"]}, overwrite=True)
+    assert cached(tree, own) == before
+    fresh = {path for path in times if path.stat().st_mtime_ns != times[path]}
+    assert fresh == set(own.glob("audio@*/*.bin"))
+    assert np.array_equal(reader[0], first)  # who has it mapped keeps the old one
+
+
+def test_the_data_bin_is_held_meanwhile(own, specs, monkeypatch):
+    def rewrite(*args):
+        with locked(own, wait=0):
+            raise AssertionError("binarize came in between")
+
+    monkeypatch.setattr(Encoding, "_write", rewrite)
+    with pytest.raises(HeldError, match="another process is writing there"):
+        make(own, specs)
+
+
+# Codes
+
+
+@pytest.fixture
+def codes(monkeypatch):
+    """MFCC as a backbone that stores numbers of codes."""
+
+    def stored(self, x, padding_mask):
+        out = self(x, padding_mask)
+        return FeatureSeq((out.x[..., :2] * 100).long() + self.shift_by, out.padding_mask)
+
+    monkeypatch.setattr(Mfcc, "code_groups", 2)
+    monkeypatch.setattr(Mfcc, "shift_by", 0, raising=False)
+    monkeypatch.setattr(Mfcc, "stored", stored)
+    return monkeypatch
+
+
+def test_codes_are_stored_as_integers(own, codes):
+    make(own, {"audio": "mfcc:n_mfcc=8"}, frames={})
+    (stream,) = cached_streams(own, "audio")
+    assert (stream.dtype, stream.dim, stream.longest) == ("int16", 2, 400 + 2047 * 160)
+    reader = stream.open(own, 24)
+    assert (reader.dtype, reader[0].shape[1]) == (np.int16, 2)
+    assert len(reader[0]) > FRAMES["audio"]
+
+
+def test_codes_beyond_the_type_are_named(own, codes):
+    codes.setattr(Mfcc, "shift_by", 40000)
+    with pytest.raises(MMFairseqError, match=r"'mfcc', utterance 'utt\d+': 4\d+ is too large for int16$"):
+        make(own, {"audio": "mfcc:n_mfcc=8"})
+
+
+# Bad input
+
+
+def spoilt(monkeypatch, value):
+    """One number of the features of one utterance is `value`."""
+    original, calls = Mfcc.forward, []
+
+    def forward(self, x, padding_mask):
+        out = original(self, x, padding_mask)
+        calls.append(x)
+        if len(calls) == 7:
+            out.x[0, 1, 2] = value
+        return out
+
+    monkeypatch.setattr(Mfcc, "forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "reason"),
+    [
+        (float("nan"), "float16", "features are not finite numbers$"),
+        (float("inf"), "float32", "features are not finite numbers$"),
+        (-1e5, "float16", "100000 is too large for float16; use --dtype float32$"),
+        (-1e5, "float32", None),
+    ],
+)
+def test_numbers_that_cannot_be_stored_are_named(own, monkeypatch, value, dtype, reason):
+    spoilt(monkeypatch, value)
+    if reason is None:
+        make(own, {"audio": "mfcc"}, dtype=dtype)
+        return
+    with pytest.raises(MMFairseqError, match=r"audio backbone 'mfcc', utterance 'utt00[5-9]': " + reason):
+        make(own, {"audio": "mfcc"}, dtype=dtype)
+    (folder,) = own.glob("audio@*")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(f"shard-00000.{kind}" for kind in ("bin", "idx", "json")),
+        "stream.json",
+    ]
+
+
+def flip(path, place, value=None):
+    content = bytearray(path.read_bytes())
+    content[place] = content[place] ^ 1 if value is None else value
+    path.write_bytes(content)
+
+
+def test_damaged_raw_items_are_named(own, specs):
+    reader = StreamReader(own / "video")
+    start = sum(reader[row].size for row in range(5, 7))
+    flip(own / "video/shard-00001.bin", start + 16, 0)  # the marker in front of the first picture
+    with pytest.raises(MMFairseqError, match=r"video/shard-00001\.bin: utterance 'utt007' is damaged: .*binarize"):
+        make(own, {"video": specs["video"]})
+    place = 4 * sum(len(StreamReader(own / "text")[row]) for row in range(3))
+    flip(own / "text/shard-00000.bin", place + 2, 7)
+    with pytest.raises(MMFairseqError, match=r"text/shard-00000\.bin: utterance 'utt003' .*: token ids are 0 to"):
+        make(own, {"text": specs["text"]})
+    flip(own / "audio/shard-00004.bin", 100)
+    with pytest.raises(MMFairseqError, match=r"audio/shard-00004\.bin: not the bytes .*'utt020' to 'utt023'"):
+        make(own, {"audio": specs["audio"]}, workers=2)
+    for name in specs:
+        (stream,) = cached_streams(own, name)
+        with pytest.raises(MMFairseqError, match="shards are missing"):
+            stream.open(own, 24)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("sound=mfcc", "'sound=mfcc': expected MODALITY=BACKBONE, with audio, text, video"),
+        ("mfcc", "'mfcc': expected MODALITY=BACKBONE"),
+        ("audio=", "expected MODALITY=BACKBONE"),
+        ("audio=nothing", "'nothing'"),
+        ("audio=embedding", "'embedding' reads text, not audio"),
+        ("text=embedding", "without a pretrained file it learns in training"),
+        ("video=fabnet", "without a pretrained file it learns in training"),
+        ("video=fabnet:/nowhere/fabnet.pt", "/nowhere/fabnet.pt: no such checkpoint file"),
+    ],
+)
+def test_backbones_that_are_none(own, tree, option, reason):
+    before = tree(own)
+    with pytest.raises(MMFairseqError, match=reason):
+        extract.extract(own, ["audio=mfcc", option], settings())
+    assert tree(own) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dtype": "float64"}, "--dtype 'float64'; allowed: float16, float32"),
+        ({"frames": {"text": 0}}, "--max-positions-t 0: at least one frame of text"),
+        ({"device": "tpu"}, "--device 'tpu'; allowed: auto, cpu, cuda and cuda:N"),
+        ({"device": "cuda:x"}, "--device 'cuda:x'"),
+        ({"device": "cuda:99"}, r"--device cuda:99: there are \d+ CUDA devices here"),
+        ({"workers": 0}, "--workers 0: at least 1"),
+    ],
+)
+def test_options_that_are_none(own, tree, change, reason):
+    before = tree(own)
+    with pytest.raises(MMFairseqError, match=reason):
+        extract.extract(own, ["audio=mfcc"], settings(**change))
+    assert tree(own) == before
+
+
+def test_the_same_stream_twice(own):
+    with pytest.raises(MMFairseqError, match="audio=mfcc and audio=mfcc: the same stream"):
+        extract.extract(own, ["audio=mfcc", "audio=mfcc"], settings())
+
+
+def test_data_bins_that_do_not_fit(own, data_bin, specs, tmp_path):
+    with pytest.raises(MMFairseqError, match="not a data-bin"):
+        make(tmp_path / "nowhere", specs)
+    other = shutil.copytree(data_bin, tmp_path / "other words")
+    with pytest.raises(MMFairseqError, match=r"knows \d+ symbols, the data-bin's dict.txt 16: binarize with"):
+        make(other, {"text": specs["text"]})
+    meta = json.loads((own / "meta.json").read_text())
+    for change, reason in (
+        ({"sample_rate": 8000}, "audio of 8000 Hz; backbones need 16000 Hz"),
+        ({"streams": {"text": {}, "video": {}}}, "has no audio; it has text, video"),
+        ({"complete": False}, "binarizing was not finished"),
+    ):
+        (own / "meta.json").write_text(json.dumps(meta | change))
+        with pytest.raises(MMFairseqError, match=reason):
+            make(own, specs)
+    small = write_data_bin(tmp_path / "small frames", per_class=1, frame_size=64)
+    with pytest.raises(MMFairseqError, match="fabnet needs frames of 256x256 pixels, found 64x64"):
+        make(small, {"video": specs["video"]})
+
+
+def test_shares():
+    torchrun = {"WORLD_SIZE": "6", "RANK": "4", "LOCAL_WORLD_SIZE": "3", "LOCAL_RANK": "1"}
+    assert Share.of(None, None, {}) == Share(1, 0, 1, 0)
+    assert Share.of(None, None, torchrun) == Share(6, 4, 3, 1)
+    assert Share.of(2, 1, {}) == Share(2, 1, 1, 0)
+    assert Share.of(2, 0, torchrun) == Share(2, 0, 3, 1)
+    for count, rank in ((2, None), (None, 1)):
+        with pytest.raises(MMFairseqError, match="both or neither"):
+            Share.of(count, rank, {})
+    for count, rank in ((2, 2), (2, -1), (0, 0)):
+        with pytest.raises(MMFairseqError, match=f"--nshard {count} --rank {rank}"):
+            Share.of(count, rank, {})
