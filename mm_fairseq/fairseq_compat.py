@@ -5,6 +5,7 @@
 
 import argparse
 import collections
+import copy
 import functools
 import logging
 import math
@@ -44,6 +45,7 @@ def apply() -> None:
     )
     CompositeLRScheduler.step = _step_of_groups
     PassThroughScheduleSchedule.step = _step_of_optimizer
+    checkpoint_utils.overwrite_args_by_name = _leave_backbone_args(checkpoint_utils.overwrite_args_by_name)
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
     if command := sys.modules.get("fairseq_cli.train"):
@@ -143,6 +145,24 @@ def _cpu_ready_ddp(original: Callable) -> Callable:
         return original(module=module, device_ids=device_ids, output_device=output_device, **kwargs)
 
     return build
+
+
+def _leave_backbone_args(original: Callable) -> Callable:
+    """The options of `fairseq-validate` rewrite every entry of a checkpoint's configuration that has their name.
+
+    They do so at any depth: its `--path` would become that of a pretrained file, and BLEU's `pad` that of a tokenizer.
+    """
+
+    @functools.wraps(original)
+    def overwrite(cfg: Any, overrides: dict[str, Any]) -> None:
+        model = cfg.get("model")
+        kept = copy.deepcopy(model.get("backbone_args")) if model else None
+        original(cfg, overrides)
+        if kept is not None:
+            with omegaconf.open_dict(cfg):
+                cfg.model.backbone_args = kept
+
+    return overwrite
 
 
 def _step_of_groups(self: Any, epoch: int, val_loss: float | None = None) -> None:

@@ -352,3 +352,27 @@ def test_a_missing_checkpoint_is_named():
     load = fairseq_compat._remember_loggers(lambda *_: pytest.fail("loaded"))
     with pytest.raises(MMFairseqError, match=r"--path nowhere/best.pt: no such checkpoint"):
         load(["nowhere/best.pt"])
+
+
+# Options of a validation
+
+
+def test_backbones_keep_their_arguments_when_options_are_overwritten():
+    overrides = {"path": "model.pt", "pad": 1, "seed": 3}
+
+    def overwritten(overwrite):
+        backbones = {"text": {"args": {"pad": 7}, "sha256": {"path": "ab"}}}
+        cfg = OmegaConf.create({"common": {"seed": 1}, "model": {"_name": "ssl_fusion", "backbone_args": backbones}})
+        overwrite(cfg, overrides)
+        assert cfg.common.seed == 3
+        return OmegaConf.to_container(cfg.model.backbone_args) == backbones
+
+    assert overwritten(checkpoint_utils.overwrite_args_by_name)
+    assert not overwritten(original(checkpoint_utils).overwrite_args_by_name)
+
+
+@pytest.mark.parametrize("cfg", [{"common": {"seed": 1}}, {"common": {"seed": 1}, "model": {"_name": "wav2vec"}}])
+def test_checkpoints_of_others_are_overwritten_as_before(cfg):
+    cfg = OmegaConf.create(cfg)
+    checkpoint_utils.overwrite_args_by_name(cfg, {"seed": 3})
+    assert cfg.common.seed == 3

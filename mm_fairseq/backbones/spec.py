@@ -46,11 +46,11 @@ class Spec(NamedTuple):
 
     @property
     def files(self) -> dict[str, Path]:
-        """The pretrained files by option, the main one as `path`; empty where there are none."""
+        """The pretrained files by option, the main one as `file`; empty where there are none."""
         others = {
             key: Path(str(self.options[key])) for key in BACKBONES.get(self.name).file_options if key in self.options
         }
-        return ({"path": Path(self.path)} if self.path else {}) | others
+        return ({"file": Path(self.path)} if self.path else {}) | others
 
 
 def _value(text: str) -> int | float | bool | str:
@@ -73,7 +73,7 @@ class Resolved(NamedTuple):
 
     Args:
         entries: modality to `{name, args, frozen, sha256}` in plain types; sha256 has that of each pretrained file, the
-            main one as `path`.
+            main one as `file`.
         weights: modality to weights, of those that are pretrained.
         files: modality to the file that they come from.
     """
@@ -98,7 +98,8 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         backbone = BACKBONES.get(spec.name)
         options = {key: value for key, value in spec.options.items() if key not in backbone.file_options}
         if spec.files:
-            args, weights[modality] = backbone.read(**spec.files)
+            others = {key: path for key, path in spec.files.items() if key != "file"}
+            args, weights[modality] = backbone.read(Path(spec.path), **others)
         else:
             known = parameters(backbone)
             args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}

@@ -79,8 +79,5 @@ def tried(text: str) -> Table:
         "parameters": f"{sum(weight.numel() for weight in encoder.parameters()):,}",
         "files": ", ".join(map(str, Spec.parse(modality, text).files.values())) or "none",
     }
-    facts |= {
-        f"sha256 of {key.replace('path', 'the file')}": value
-        for key, value in found.entries[modality]["sha256"].items()
-    }
+    facts |= {f"sha256 of {key}": value for key, value in found.entries[modality]["sha256"].items()}
     return Table(f"{text}: loads", ["", "value"], [[key, value] for key, value in facts.items()], numeric=False)

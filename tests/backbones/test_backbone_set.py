@@ -17,7 +17,7 @@ LENGTHS = (9, 3, 8, 2)
 def backbones(args=None, frozen=False, **options):
     torch.manual_seed(0)
     roberta = entry("roberta", frozen)
-    pretrained = {"sha256": {"path": "ab"}, "args": roberta["args"] | (args or {})}
+    pretrained = {"sha256": {"file": "ab"}, "args": roberta["args"] | (args or {})}
     return BackboneSet({"text": roberta | pretrained}, **options)
 
 
@@ -81,7 +81,7 @@ def test_more_layers_than_there_are():
 
 
 def test_top_layers_leave_backbones_without_layers_alone():
-    pretrained = {"sha256": {"path": "ab"}}
+    pretrained = {"sha256": {"file": "ab"}}
     model = BackboneSet({"audio": entry("wav2vec") | pretrained, "text": entry("roberta") | pretrained}, top_layers=2)
     assert all(weight.requires_grad for weight in model.encoders["audio"].parameters())
 

@@ -12,11 +12,11 @@ from mm_fairseq.databin.format import open_shard
 from mm_fairseq.databin.writer import write_shard
 from mm_fairseq.errors import MMFairseqError
 
-STREAM = CachedStream("text", "roberta", {"layer": 2, "vocabulary": 9}, {"path": "ab"}, 512, (0, 2), "float16", 4)
+STREAM = CachedStream("text", "roberta", {"layer": 2, "vocabulary": 9}, {"file": "ab"}, 512, (0, 2), "float16", 4)
 OTHERS = {
     "backbone": "bert",
     "args": {"layer": 1, "vocabulary": 9},
-    "sha256": {"path": "ac"},
+    "sha256": {"file": "ac"},
     "longest": None,
     "symbols": (0, 3),
     "dtype": "float32",
@@ -95,6 +95,6 @@ def test_a_damaged_description_is_named(own, content):
 def test_a_description_of_another_folder_is_named(own):
     path = STREAM.write(own) / "stream.json"
     about = json.loads(path.read_text())
-    path.write_text(json.dumps(about | {"sha256": {"path": "forged"}}))
+    path.write_text(json.dumps(about | {"sha256": {"file": "forged"}}))
     with pytest.raises(MMFairseqError, match=r"stream\.json: does not belong to its folder"):
         cached_streams(own, "text")

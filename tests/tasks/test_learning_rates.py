@@ -14,7 +14,7 @@ from mm_fairseq.tasks._backbones import separate_learning_rate
 class Model(torch.nn.Module):
     def __init__(self, frozen=False):
         super().__init__()
-        self.backbones = BackboneSet({"text": entry("roberta", frozen=frozen) | {"sha256": {"path": "ab"}}})
+        self.backbones = BackboneSet({"text": entry("roberta", frozen=frozen) | {"sha256": {"file": "ab"}}})
         self.head = torch.nn.Linear(2, 2)
 
 

@@ -6,8 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from fairseq import options
-from small_backbones import ARGS
 from task_factory import model_cfg, task_of
 
 from mm_fairseq.databin import CachedStream
@@ -50,7 +48,7 @@ def test_cached_features_are_read(own_data_bin):
 DIFFERENCES = {
     "another layer": ({"args": {**MFCC.args, "n_fft": 512}}, "n_fft was 512, is None"),
     "another file": (
-        {"sha256": {"path": "ab" * 32}},
+        {"sha256": {"file": "ab" * 32}},
         "made from a file with sha256 abababababab, the model's has none",
     ),
     "another limit": ({"longest": 2500}, r"cut at 2500, here at 2000, which makes a difference for \d+ utterances"),
@@ -114,20 +112,3 @@ def test_backbones_that_learn_read_raw_data(own_data_bin, checkpoints):
 def test_an_unknown_source(data_bin):
     with pytest.raises(MMFairseqError, match=r"--backbone-source 'disk'; allowed: auto, raw, cached"):
         task_of(data_bin, backbone_source="disk")
-
-
-def test_options_of_validation_do_not_rewrite_arguments_of_backbones():
-    """fairseq overwrites nested entries of a checkpoint's configuration by name."""
-    parser = options.get_validation_parser()
-    words = ["data-bin", "--task", "emotion_prediction", "--path", "x.pt"]
-    taken = set(vars(options.parse_args_and_arch(parser, input_args=words)))
-    assert {"data", "path", "seed"} <= taken
-
-    def keys(value):
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield key
-                yield from keys(inner)
-
-    found = {name: set(keys(args)) & taken for name, args in ARGS.items()}
-    assert found == {name: set() for name in ARGS}
