@@ -47,7 +47,7 @@ class BackboneSet(nn.Module):
         entries: as `resolve` returns them; one with `"omitted": True` has cached features only.
         top_layers: of pretrained ones that learn, only so many layers, those next to the output; 0 for all of it.
         frozen_updates: pretrained ones that learn are frozen for so many updates at first.
-        recompute: of those that learn, keep only what goes into each layer for the backward pass (gradient checkpointing).
+        recompute: of those that learn, keep only what goes into each layer (gradient checkpointing).
 
     Raises:
         MMFairseqError: the arguments do not fit.
