@@ -19,15 +19,13 @@ def masked_group_norm(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
         (B, C, T); frames beyond `lengths` are zero.
     """
     dtype = torch.promote_types(x.dtype, torch.float)  # half precision would not hold the sums
-    padding = (torch.arange(x.size(2), device=x.device) >= lengths[:, None])[:, None, None]  # B x 1 x 1 x T
-    full = x.to(dtype).unflatten(1, (norm.num_groups, -1)).masked_fill(padding, 0.0)  # B x G x C/G x T
-    count = (lengths * full.size(2)).clamp(min=1)[:, None, None, None]
-    centred = (full - full.sum((2, 3), keepdim=True) / count).masked_fill(padding, 0.0)
-    out = centred * torch.rsqrt(centred.square().sum((2, 3), keepdim=True) / count + norm.eps)
-    if norm.weight is not None:
-        weight, bias = (each.to(dtype).view(norm.num_groups, -1, 1) for each in (norm.weight, norm.bias))
-        out = (out * weight + bias).masked_fill(padding, 0.0)
-    return out.flatten(1, 2).type_as(x)
+    weight, bias = (None if each is None else each.to(dtype) for each in (norm.weight, norm.bias))
+    out = torch.zeros_like(x)
+    for row, length in enumerate(lengths.tolist()):
+        if length:
+            alone = x[row : row + 1, :, :length].to(dtype)
+            out[row, :, :length] = torch.group_norm(alone, norm.num_groups, weight, bias, norm.eps)[0].type_as(x)
+    return out
 
 
 class MaskedGroupNorm(nn.GroupNorm):

@@ -35,6 +35,13 @@ def test_values_in_the_padding_are_not_seen():
     torch.testing.assert_close(masked_group_norm(loud, lengths, norm), masked_group_norm(x, lengths, norm))
 
 
+def test_long_rows_keep_their_precision():
+    torch.manual_seed(0)
+    norm, x = nn.GroupNorm(1, 64), torch.randn(2, 64, 40000)
+    found = masked_group_norm(x, torch.tensor([40000, 30000]), norm)[1:, :, :30000]
+    torch.testing.assert_close(found.double(), norm.double()(x[1:, :, :30000].double()), atol=1e-6, rtol=1e-6)
+
+
 def test_half_precision_takes_its_statistics_in_single():
     norm = nn.GroupNorm(1, 4)
     x = (300 * torch.randn(2, 4, 400)).half()
