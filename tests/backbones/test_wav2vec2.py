@@ -88,6 +88,23 @@ def test_fine_tuned_files_give_the_encoder_inside(tmp_path, name, form):
     torch.testing.assert_close(features(backbones, "audio", x), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_dropout_in_training_is_upstreams(tmp_path, name):
+    dropouts = {"dropout": 0.2, "attention_dropout": 0.3, "activation_dropout": 0.1, "dropout_input": 0.4}
+    model, path = saved(
+        tmp_path, name, task={"normalize": False}, required_seq_len_multiple=1, encoder_layerdrop=0.5, **dropouts
+    )
+    encoder, x = load("audio", f"{name}:{path}").encoders["audio"].train(), torch.randn(1, 2000)
+    model.train().encoder.layerdrop = 0.0  # no layer is skipped here
+    model.ema = None
+    torch.manual_seed(1)
+    expected = model.extract_features(x, padding_mask=None, mask=False)
+    expected = expected[0] if name == "hubert" else expected["x"]
+    torch.manual_seed(1)
+    found = encoder(x, torch.zeros(x.shape, dtype=torch.bool)).x
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_fine_tuned_files_need_the_options_of_the_encoder(tmp_path):
     _, model = make("wav2vec2")
     whole = nn.ModuleDict({"w2v_encoder": nn.ModuleDict({"w2v_model": model})})
