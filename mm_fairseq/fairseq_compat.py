@@ -156,7 +156,8 @@ def _leave_backbone_args(original: Callable) -> Callable:
     @functools.wraps(original)
     def overwrite(cfg: Any, overrides: dict[str, Any]) -> None:
         model = cfg.get("model")
-        kept = copy.deepcopy(model.get("backbone_args")) if model else None
+        ours = isinstance(model, omegaconf.DictConfig)  # others may have a Namespace there
+        kept = copy.deepcopy(model.get("backbone_args")) if ours else None
         original(cfg, overrides)
         if kept is not None:
             with omegaconf.open_dict(cfg):

@@ -371,8 +371,8 @@ def test_backbones_keep_their_arguments_when_options_are_overwritten():
     assert not overwritten(original(checkpoint_utils).overwrite_args_by_name)
 
 
-@pytest.mark.parametrize("cfg", [{"common": {"seed": 1}}, {"common": {"seed": 1}, "model": {"_name": "wav2vec"}}])
-def test_checkpoints_of_others_are_overwritten_as_before(cfg):
-    cfg = OmegaConf.create(cfg)
+@pytest.mark.parametrize("model", [None, {"_name": "wav2vec"}, Namespace(arch="roberta")])
+def test_checkpoints_of_others_are_overwritten_as_before(model):
+    cfg = OmegaConf.create({"common": {"seed": 1}, "model": model}, flags={"allow_objects": True})
     checkpoint_utils.overwrite_args_by_name(cfg, {"seed": 3})
     assert cfg.common.seed == 3

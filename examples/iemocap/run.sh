@@ -27,6 +27,8 @@ done
 
 bash "$here/data-bin-scripts/iemocap.sh" "$raw" "$out" --text-model "$roberta" --workers "$workers" \
     ${prepare[@]+"${prepare[@]}"}
+mm-fairseq extract "$out/data-bin" --resume --workers "$workers" \
+    --backbone "audio=wav2vec:$wav2vec" --backbone "text=roberta:$roberta" --backbone "video=fabnet:$fabnet"
 train "$out/data-bin" "$out/fold$fold" --arch ssl_fusion --protocol leave_one_session_out --fold "$fold" \
     --audio-backbone "wav2vec:$wav2vec" --text-backbone "roberta:$roberta" --video-backbone "fabnet:$fabnet" \
     --optimizer adam --adam-betas "(0.9, 0.98)" --adam-eps 1e-6 --weight-decay 0.1 \

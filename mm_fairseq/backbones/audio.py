@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..errors import MMFairseqError
@@ -46,13 +45,8 @@ def read_audio(path: Path) -> Saved:
 
 
 def _options(state: dict[str, Any], path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    try:
-        if OmegaConf.is_config(cfg := state.get("cfg")):
-            state = state | {"cfg": OmegaConf.to_container(cfg)}  # interpolations stay strings
-        model = model_args(state, path)
-        task = model if state.get("args") is not None else plain(state["cfg"].get("task") or {})
-    except (TypeError, AttributeError) as error:
-        raise MMFairseqError(f"{path}: the options in the file are not those of a fairseq model: {error}") from error
+    model = model_args(state, path)
+    task = model if state.get("args") is not None else plain((plain(state["cfg"]) or {}).get("task")) or {}
     rate = task.get("sample_rate")
     if rate not in (None, SAMPLE_RATE):
         raise MMFairseqError(f"{path}: sample_rate is {rate!r}; a data-bin has audio at {SAMPLE_RATE} Hz")

@@ -67,21 +67,26 @@ def sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def plain(options: Any) -> dict[str, Any]:
-    """A Namespace, a dictionary or an OmegaConf node as a dictionary."""
+def plain(options: Any) -> dict[str, Any] | None:
+    """A Namespace, a dictionary or an OmegaConf node as a dictionary; None for anything else."""
     if isinstance(options, DictConfig):
         options = OmegaConf.to_container(options)
-    return dict(vars(options) if isinstance(options, Namespace) else options)
+    options = vars(options) if isinstance(options, Namespace) else options
+    return dict(options) if isinstance(options, dict) else None
 
 
 def model_args(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The model's options of a fairseq checkpoint, from either form: `args` (a Namespace) or `cfg` (nested)."""
-    if state.get("args") is not None:
-        return plain(state["args"])
-    model = (state.get("cfg") or {}).get("model")
-    if model is None:
+    """The model's options of a fairseq checkpoint, from either form: `args` (a Namespace) or `cfg` (nested).
+
+    Raises:
+        MMFairseqError: it has neither.
+    """
+    given = plain(state.get("args"))
+    if given is None:
+        given = plain((plain(state.get("cfg")) or {}).get("model"))
+    if given is None:
         raise MMFairseqError(f"{path}: neither `args` nor `cfg.model` in the file; its keys are {sorted(state)[:8]}")
-    return plain(model)
+    return given
 
 
 def options_of(saved: Mapping[str, Any], defaults: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -48,8 +48,7 @@ def listing() -> str:
                 options = ", ".join([*backbone.file_options, *parameters(backbone)])
                 lines += [f"  {name}", *(textwrap.wrap(told, 110, initial_indent="      ", subsequent_indent="      "))]
                 if options:
-                    hanging = {"initial_indent": "      options: ", "subsequent_indent": "        "}
-                    lines += textwrap.wrap(options, 110, **hanging)
+                    lines += textwrap.wrap(options, 110, initial_indent="      options: ", subsequent_indent="        ")
     return "\n".join(lines)
 
 

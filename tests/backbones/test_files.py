@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from mm_fairseq.backbones.files import (
     conv_layers,
+    model_args,
     options_of,
     plain,
     read_checkpoint,
@@ -64,6 +65,14 @@ def test_nothing_is_logged_unasked(foreign, caplog):
 @pytest.mark.parametrize("options", [Namespace(a=1), {"a": 1}, OmegaConf.create({"a": 1})])
 def test_options_in_every_form_become_a_dictionary(options):
     assert plain(options) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"args": 5}, {"args": None, "cfg": 5}, {"cfg": {"model": None}}, {"cfg": {"task": {}}}]
+)
+def test_files_without_options(state):
+    with pytest.raises(MMFairseqError, match=r"model\.pt: neither `args` nor `cfg\.model`"):
+        model_args(state, FILE)
 
 
 def test_options_are_taken_by_name_with_defaults():
