@@ -32,6 +32,10 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[str]:
         """The symbols of a text, none of them with white space in it."""
 
+    def dictionary(self) -> str | None:
+        """Lines `<symbol> <count>` of every symbol, in the order of its own numbers; None where the texts decide."""
+        return None
+
 
 TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
 
@@ -81,11 +85,76 @@ class FastBpe(Tokenizer):
         return self._bpe.apply([" ".join(text.split())])[0].split()
 
 
+@TOKENIZERS.register("hf")
+class HuggingFace(Tokenizer):
+    """A tokenizer of Hugging Face, without its [CLS] and [SEP]; symbols are its numbers, all of them, in order."""
+
+    files = ("tokenizer.json",)
+
+    def __init__(self, *paths: Path) -> None:
+        try:
+            import tokenizers
+        except ImportError as error:
+            raise _without_extra(error) from error
+        try:
+            self._model = tokenizers.Tokenizer.from_file(str(paths[0]))
+        except Exception as error:
+            raise ValueError(str(error)[:300]) from error
+
+    def encode(self, text: str) -> list[str]:
+        return [str(number) for number in self._model.encode(text, add_special_tokens=False).ids]
+
+    def dictionary(self) -> str:
+        size = max(self._model.get_vocab(with_added_tokens=True).values()) + 1
+        return "".join(f"{number} 1\n" for number in range(size))
+
+
+# What a folder of Hugging Face may keep a tokenizer in, and what else decides how it is read.
+_HF_MAIN = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model", "spiece.model")
+_HF_OTHER = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "config.json")
+
+
+def _without_extra(error: ImportError) -> MMFairseqError:
+    return MMFairseqError(f"--tokenizer hf: needs transformers: pip install 'mm-fairseq[hf]' ({error})")
+
+
+def _hugging_face_json(folder: Path) -> bytes:
+    """The tokenizer of a folder in one file, as the library reads it: the older kinds of folder lack tokenizer.json."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise _without_extra(error) from error
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise MMFairseqError(f"{folder}: no usable tokenizer in the folder: {str(error)[:300]}") from error
+    backend = getattr(found, "backend_tokenizer", None)
+    if backend is None:
+        raise MMFairseqError(f"{folder}: {type(found).__name__} has no tokenizer.json and cannot be turned into one")
+    backend.no_padding()
+    backend.no_truncation()
+    return backend.to_str().encode()
+
+
+def tokenizer_contents(text: str) -> list[bytes]:
+    """What the files of the tokeniser that `--tokenizer` names hold in a data-bin; none of one that is to be trained.
+
+    Raises:
+        MMFairseqError: as `tokenizer_files`, or a folder cannot be read.
+    """
+    name, files, _ = tokenizer_files(text)
+    return [_hugging_face_json(files[0].parent)] if name == "hf" else [path.read_bytes() for path in files]
+
+
+_FORMS = "gpt2:DIR, hf:DIR, sentencepiece[:FILE] or fastbpe:CODES[,VOCAB]"
+
+
 def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
     """Read what `--tokenizer` was given.
 
     Args:
-        text: `gpt2:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, or `sentencepiece`, which is to be trained.
+        text: `gpt2:DIR`, `hf:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, or `sentencepiece`, which is to be
+            trained.
 
     Returns:
         The name, its files (none: to be trained), and the dictionary that comes with them.
@@ -98,10 +167,15 @@ def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
     if name == "sentencepiece" and not rest:
         return name, [], None
     if not rest:
-        raise MMFairseqError(f"tokenizer {text!r}: expected gpt2:DIR, sentencepiece[:FILE] or fastbpe:CODES[,VOCAB]")
+        raise MMFairseqError(f"tokenizer {text!r}: expected {_FORMS}")
     if name == "gpt2":
         files = [Path(rest) / file for file in Gpt2.files]
         dictionary = Path(rest) / "dict.txt"
+    elif name == "hf":
+        files = [Path(rest) / file for file in _HF_MAIN if (Path(rest) / file).is_file()]
+        if not files:
+            raise MMFairseqError(f"tokenizer {text!r}: the folder has none of {', '.join(_HF_MAIN)}")
+        return name, files + [Path(rest) / file for file in _HF_OTHER if (Path(rest) / file).is_file()], None
     else:
         files = [Path(part) for part in rest.split(",")]
         dictionary = None

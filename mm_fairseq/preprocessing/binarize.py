@@ -29,6 +29,7 @@ from ..media.text import (
     build_dictionary,
     load_tokenizer,
     read_dictionary,
+    tokenizer_contents,
     tokenizer_files,
     tokenizer_spec,
     train_sentencepiece,
@@ -44,7 +45,17 @@ from .quarantine import Account, Problem
 FORMAT = 1
 logger = logging.getLogger(__name__)
 
-_TOOLS = ("numpy", "soundfile", "soxr", "av", "opencv-python-headless", "sentencepiece", "fastBPE", "fairseq-fixed")
+_TOOLS = (
+    "numpy",
+    "soundfile",
+    "soxr",
+    "av",
+    "opencv-python-headless",
+    "sentencepiece",
+    "fastBPE",
+    "fairseq-fixed",
+    "tokenizers",
+)
 
 
 class Job:
@@ -253,16 +264,18 @@ def _keep_text(data_bin: Path, corpus: Prepared, settings: Settings, spec: dict[
     """Tokeniser and dictionary, copied or made from the training transcripts; the dictionary last."""
     if not (data_bin / "dict.txt").is_file():
         texts = _train_texts(corpus)
-        _, files, dictionary = tokenizer_files(settings.tokenizer)
-        for source, name in zip(files, spec["files"], strict=False):
-            write_atomic(data_bin / name, source.read_bytes())
-        if not files:
+        dictionary = tokenizer_files(settings.tokenizer)[2]
+        contents = tokenizer_contents(settings.tokenizer)
+        for content, name in zip(contents, spec["files"], strict=False):
+            write_atomic(data_bin / name, content)
+        if not contents:
             write_atomic(data_bin / spec["files"][0], train_sentencepiece(texts, settings.vocab_size))
         tokenizer = load_tokenizer(spec, data_bin)
-        write_atomic(
-            data_bin / "dict.txt",
-            dictionary.read_bytes() if dictionary else build_dictionary(tokenizer, texts).encode(),
-        )
+        if dictionary:
+            symbols = dictionary.read_bytes()
+        else:
+            symbols = (tokenizer.dictionary() or build_dictionary(tokenizer, texts)).encode()
+        write_atomic(data_bin / "dict.txt", symbols)
     read_dictionary(data_bin / "dict.txt")
 
 

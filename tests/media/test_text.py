@@ -97,7 +97,7 @@ def test_fastbpe(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("bert", "unknown tokenizer 'bert'; known: fastbpe, gpt2, sentencepiece"),
+        ("bert", "unknown tokenizer 'bert'; known: fastbpe, gpt2, hf, sentencepiece"),
         ("gpt2", "expected gpt2:DIR"),
         ("gpt2:nowhere", r"no file nowhere/encoder\.json"),
         ("sentencepiece:nowhere.model", r"no file nowhere\.model"),
