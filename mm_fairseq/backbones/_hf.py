@@ -194,9 +194,9 @@ def _config(config: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: a value is not allowed.
     """
-    config = OmegaConf.to_container(config) if OmegaConf.is_config(config) else dict(config)  # type: ignore[assignment]
+    plain = {name: list(value) if OmegaConf.is_list(value) else value for name, value in config.items()}
     try:
-        return library().AutoConfig.for_model(**config)
+        return library().AutoConfig.for_model(**plain)
     except MMFairseqError:
         raise
     except Exception as error:

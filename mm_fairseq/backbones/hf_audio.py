@@ -39,7 +39,7 @@ class _MaskedLayerNorm(nn.LayerNorm):
 
 @BACKBONES.register("hf_audio")
 class HfAudio(Backbone):
-    """Hidden states of wav2vec 2.0, HuBERT, WavLM and data2vec: 768 or 1024 wide, one frame each 20 ms.
+    """Hidden states of wav2vec 2.0, HuBERT, WavLM and data2vec, from a Hugging Face folder: one frame each 20 ms.
 
     Args:
         config: of the model, as in its config.json.

@@ -24,7 +24,7 @@ SPECIAL = 4  # symbols that a dictionary begins with: <s>, <pad>, </s>, <unk>
 
 @BACKBONES.register("hf_text")
 class HfText(Backbone):
-    """Hidden states of BERT, RoBERTa, DistilBERT and their like, one vector a token; position 0 is [CLS].
+    """Hidden states of BERT, RoBERTa and their like, from a Hugging Face folder: one vector a token, [CLS] in front.
 
     Args:
         config: of the model, as in its config.json.

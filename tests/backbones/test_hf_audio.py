@@ -6,10 +6,11 @@ import pytest
 import torch
 import transformers
 from hf_folders import AUDIO, audio_folder, model
+from omegaconf import OmegaConf
 from public_files import features, load
 from small_backbones import items
 
-from mm_fairseq.backbones import BackboneSet, resolve
+from mm_fairseq.backbones import BackboneSet, build, resolve
 from mm_fairseq.errors import MMFairseqError
 
 LENGTHS = (4000, 1700, 3999, 2555)
@@ -98,6 +99,12 @@ def test_every_weight_that_is_trained_takes_part(name, layer, tmp_path):
     out.square().sum().backward()
     idle = [name for name, weight in backbones.named_parameters() if weight.requires_grad and weight.grad is None]
     assert idle == []
+
+
+def test_an_entry_out_of_a_checkpoint_builds(folder):
+    """fairseq gives back lists and dictionaries of OmegaConf."""
+    args = resolve({"audio": f"hf_audio:{folder}"}, set(), {}).entries["audio"]["args"]
+    assert build({"name": "hf_audio", "args": OmegaConf.create(args)}).dim == 16
 
 
 @pytest.mark.parametrize("layer", ["last", "weighted"])
