@@ -93,16 +93,17 @@ class HfAudio(Backbone):
             x = masked_group_norm(x.float()[:, None], samples, _UNIT)[:, 0]
         x = x.masked_fill(padding_mask, 0.0).to(next(self.net.parameters()).dtype)
         x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))
-        frames = frames_of(samples, self.convolutions)
-        # A row too short for one frame gets one all the same, for attention over nothing is not defined.
-        heard = torch.arange(x.size(1), device=x.device) < samples.clamp(min=self.receptive_field)[:, None]
-        self._tell_lengths(frames_of(samples, self.convolutions[:1]), frames)
-        out = self.net(x, attention_mask=heard.long(), output_hidden_states=not self.hidden.last_only)
+        frames, heard, padded = frames_of(samples, self.convolutions), None, bool(padding_mask.any())
+        if padded:
+            # A row too short for one frame gets one all the same, for attention over nothing is not defined.
+            heard = torch.arange(x.size(1), device=x.device) < samples.clamp(min=self.receptive_field)[:, None]
+        self._tell_lengths(frames_of(samples, self.convolutions[:1]) if padded else None, frames if padded else None)
+        out = self.net(x, attention_mask=heard, output_hidden_states=not self.hidden.last_only)
         features = self.hidden.of(out)
         mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
         return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)
 
-    def _tell_lengths(self, first: Tensor, frames: Tensor) -> None:
+    def _tell_lengths(self, first: Tensor | None, frames: Tensor | None) -> None:
         for module in self.net.modules():
             if isinstance(module, MaskedGroupNorm):
                 module.lengths = first
