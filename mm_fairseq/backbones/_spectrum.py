@@ -2,20 +2,21 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..modules.standardised import Standardised
+from ..modules.standardised import SinglePrecision, Standardised
 from .base import Backbone, FeatureSeq
 
 
-class Spectrum(Backbone):
+class Spectrum(SinglePrecision, Backbone):
     """Descriptors of 16 kHz audio, without weights.
 
     Neither frame centring nor a decibel floor relative to the loudest frame is used: both would let one utterance of a
     batch change another.
 
     Args:
-        descriptors: samples (B, T) to (B, frames, C).
+        transform: samples (B, T) to (B, C, frames).
+        standardised: what brings them to a fixed scale.
         n_fft: window in samples.
         hop: step in samples.
     """
@@ -23,14 +24,15 @@ class Spectrum(Backbone):
     modality = "audio"
     learns = False
 
-    def __init__(self, descriptors: Standardised, n_fft: int, hop: int) -> None:
+    def __init__(self, transform: nn.Module, standardised: Standardised, n_fft: int, hop: int) -> None:
         super().__init__()
-        self.descriptors = descriptors
-        self.dim, self.receptive_field, self.stride = len(descriptors.shift), n_fft, hop
+        self.transform, self.standardised = transform, standardised
+        self.dim, self.receptive_field, self.stride = len(standardised.shift), n_fft, hop
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         lengths = (~padding_mask).sum(1)
-        features = self.descriptors(F.pad(x, (0, max(0, self.receptive_field - x.size(1)))))
+        x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))
+        features = self.standardised(self.transform(x.float()).transpose(1, 2))
         frames = ((lengths - self.receptive_field).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
         mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
         return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)

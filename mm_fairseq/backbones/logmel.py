@@ -27,7 +27,7 @@ class LogMel(Spectrum):
 
         mel = MelSpectrogram(SAMPLE_RATE, n_fft=n_fft, hop_length=hop, n_mels=n_mels, center=False)
         transform = nn.Sequential(mel, _Logarithm())
-        super().__init__(Standardised([SHIFT] * n_mels, [SCALE] * n_mels, transform=transform), n_fft, hop)
+        super().__init__(transform, Standardised([SHIFT] * n_mels, [SCALE] * n_mels), n_fft, hop)
 
 
 class _Logarithm(nn.Module):

@@ -29,4 +29,4 @@ class Mfcc(Spectrum):
         shift = F.pad(torch.tensor([-40.0]), (0, n_mfcc - 1))
         scale = 20.0 / (1.0 + torch.arange(n_mfcc) / 4.0)
         transform = MFCC(SAMPLE_RATE, n_mfcc, log_mels=True, melkwargs=mel)
-        super().__init__(Standardised(shift, scale, transform=transform), n_fft, hop)
+        super().__init__(transform, Standardised(shift, scale), n_fft, hop)
