@@ -144,7 +144,7 @@ class ShardWriter:
         """
         item = np.asarray(item)
         shape = item.shape[1:] == ((self._dim,) if self._dim else ())
-        if item.dtype.name != self._dtype.name or not item.ndim or not shape:
+        if item.dtype.newbyteorder("<") != self._dtype or not item.ndim or not shape:
             raise MMFairseqError(
                 f"{self._paths[0]}: item {len(self._offsets) - 1} is {item.dtype} {item.shape}, "
                 f"expected {self._dtype.name} {('T', self._dim) if self._dim else ('T',)}"

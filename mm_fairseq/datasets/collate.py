@@ -19,10 +19,14 @@ def pad(items: Sequence[np.ndarray | None], value: float, like: np.ndarray) -> t
         x (B, T, ...) and padding_mask (B, T), True = pad; T is at least 1.
     """
     lengths = [0 if item is None else len(item) for item in items]
-    shape = next((item.shape[1:] for item in items if item is not None and len(item)), like.shape[1:])
-    x = np.full((len(items), max(1, *lengths), *shape), value, dtype=like.dtype)
-    for row, item in enumerate(items):
-        if lengths[row]:
-            x[row, : lengths[row]] = item
+    first = next((item for item in items if item is not None and len(item)), like)
+    # Further axes lie in memory as they do in the items: pictures are decoded and encoded channels last.
+    axes = sorted(range(1, first.ndim), key=lambda axis: -first.strides[axis])
+    x = np.empty((len(items), max(1, *lengths), *(first.shape[axis] for axis in axes)), like.dtype)
+    x = x.transpose(0, 1, *(2 + axes.index(axis) for axis in range(1, first.ndim)))
+    for row, (item, length) in enumerate(zip(items, lengths, strict=True)):
+        if item is not None:
+            x[row, :length] = item
+        x[row, length:] = value
     mask = torch.arange(x.shape[1]) >= torch.tensor(lengths)[:, None]
     return torch.from_numpy(x), mask

@@ -45,7 +45,7 @@ def read_item(modality: str, item: np.ndarray, length: int, bos: int, eos: int) 
         MMFairseqError: the item is damaged.
     """
     if modality == "audio":
-        return item[:length].astype(np.float32) / 32768.0
+        return np.multiply(item[:length], np.float32(1 / 32768), dtype=np.float32)
     if modality == "text":
         return np.concatenate([[bos], item[: max(0, length - 2)], [eos]])[:length].astype(np.int64)
     return np.stack([decode_jpeg(frame) for frame in unpack_frames(item)[:length]]).transpose(0, 3, 1, 2)

@@ -213,7 +213,11 @@ class Encoding:
         """Row and features [T, D] of every utterance that has an input."""
         fill = self.inputs.symbols[1] if self.stream.modality == "text" else 0
         for batch, items in self._loaded(rows, reader):
-            x, mask = (each.to(self.device) for each in pad(items, fill, EMPTY[self.stream.modality]))
+            if len(items) == 1:
+                x = torch.from_numpy(items[0])[None].to(self.device)
+                mask = torch.zeros(x.shape[:2], dtype=torch.bool, device=self.device)
+            else:
+                x, mask = (each.to(self.device) for each in pad(items, fill, EMPTY[self.stream.modality]))
             try:
                 with torch.inference_mode():
                     features, mask = self.encoder.stored(x, mask)
@@ -237,17 +241,16 @@ class Encoding:
         dtype = self.stream.dtype
         if features.shape[2] != self.stream.dim:
             raise MMFairseqError(f"{self.stream.name}: {features.shape[2]} features, {self.stream.dim} expected")
-        stored = features.to(getattr(torch, dtype))
-        fits = torch.isfinite(stored) if features.is_floating_point() else stored == features
+        stored = features.to(getattr(torch, dtype)).cpu().numpy()
+        fits = np.isfinite(stored) if features.is_floating_point() else (features.cpu().numpy() == stored)
         if not fits.all():
-            place = next(place for place, count in enumerate(counts) if not fits[place, :count].all())
-            told = (
-                f"{self.stream.modality} backbone {self.stream.backbone!r}, utterance {self.inputs.ids[batch[place]]!r}"
-            )
+            place = next((place for place, count in enumerate(counts) if not fits[place, :count].all()), 0)
+            utterance = self.inputs.ids[batch[place]]
+            told = f"{self.stream.modality} backbone {self.stream.backbone!r}, utterance {utterance!r}"
             if not torch.isfinite(features[place]).all():
                 raise MMFairseqError(f"{told}: features are not finite numbers")
             largest = features[place].abs().max().item()
             raise MMFairseqError(
                 f"{told}: {largest:g} is too large for {dtype}" + ("; use --dtype float32" * (dtype == "float16"))
             )
-        return stored.cpu().numpy()
+        return stored

@@ -109,9 +109,7 @@ def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Set
         if DataBin(data_bin).meta != meta:
             raise MMFairseqError(f"{data_bin}: was binarized anew just now; try again")
         encodings = plan(found, backbones, settings, device)
-        for encoding in encodings:
-            _begin(encoding, settings)
-        return [line for encoding in encodings for line in run(encoding, settings.share, workers)]
+        return [line for encoding in encodings for line in run(encoding, settings, workers)]
 
 
 def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:
@@ -134,15 +132,16 @@ def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device
     return encodings
 
 
-def run(encoding: Encoding, share: Share, workers: int) -> list[str]:
+def run(encoding: Encoding, settings: Settings, workers: int) -> list[str]:
     """Make the shards of one stream that are still to be made; returns the summary, in lines."""
-    began, own = time.monotonic(), _own(encoding, share)
+    began, own = time.monotonic(), _own(encoding, settings.share)
+    _begin(encoding, settings)
     todo = [shard for shard in own if not encoding.is_done(shard)]
     rows, fresh = (sum(len(encoding.shards[shard]) for shard in shards) for shards in (own, todo))
     try:
         # First what no other process is at, then in its wake what it may leave undone.
         for wait in (0, float("inf")):
-            left = [shard for shard in todo if not encoding.is_done(shard)]
+            left = [shard for shard in todo if not wait or not encoding.is_done(shard)]
             done = rows - sum(len(encoding.shards[shard]) for shard in left)
             if left:
                 name = f"extract {encoding.stream.modality}@{encoding.stream.backbone}"
@@ -150,7 +149,7 @@ def run(encoding: Encoding, share: Share, workers: int) -> list[str]:
     finally:
         for shard in own:
             encoding.sweep(shard)
-    return list(_summary(encoding, share, fresh, time.monotonic() - began))
+    return list(_summary(encoding, settings.share, fresh, time.monotonic() - began))
 
 
 def _check(settings: Settings) -> None:
