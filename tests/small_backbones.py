@@ -44,6 +44,20 @@ ARGS = {
         "encoder_attention_heads": 2,
         "max_positions": 24,
     },
+    "vq_bert": {
+        "bert": {
+            "vocabulary": 12,
+            "encoder_layers": 2,
+            "encoder_embed_dim": 8,
+            "encoder_ffn_embed_dim": 16,
+            "encoder_attention_heads": 2,
+            "max_positions": 64,
+        },
+        "vq": {
+            "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],
+            "vq_vars": 4,
+        },
+    },
     "vq_wav2vec": {
         "conv_feature_layers": [[8, 10, 5], [8, 8, 4], [8, 4, 2], [8, 4, 2], [8, 4, 2], [8, 1, 1]],
         "vq_vars": 4,

@@ -78,9 +78,10 @@ class Roberta(Backbone):
         self.pad = dictionary.pad()
         self.chosen = chosen_states(layer, args.encoder_layers)
         self.states = len(self.chosen)
+        self.encoder.sentence_encoder.layers[max(self.chosen) :].requires_grad_(False)  # they never run
 
     def layers(self) -> list[nn.Module]:
-        return list(self.encoder.sentence_encoder.layers)
+        return list(self.encoder.sentence_encoder.layers[: max(self.chosen)])
 
     @classmethod
     def parts(cls, path: Path) -> list[Path]:
@@ -115,7 +116,7 @@ class Roberta(Backbone):
         x = x.masked_fill(padding_mask[..., None], 0.0).transpose(0, 1)  # T x B x C
         mask = padding_mask if padding_mask.any() else None
         states = [x]
-        for layer in encoder.layers[: max(self.chosen)]:
+        for layer in self.layers():
             states.append(layer(states[-1], encoder_padding_mask=mask))
         if encoder.layer_norm is not None and len(states) > len(encoder.layers):
             states[-1] = encoder.layer_norm(states[-1])

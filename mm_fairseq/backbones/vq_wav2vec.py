@@ -65,6 +65,7 @@ class VqWav2Vec(Backbone):
         )
         latent = self.feature_extractor.dim
         self.dim, self.groups, self.codes_per_group = vq_dim or latent, vq_groups, vq_vars
+        self.code_groups = vq_groups
         if vq_type not in _OPTIONS["vq_type"]:
             raise ValueError(f"vq_type={vq_type!r}: allowed are {', '.join(_OPTIONS['vq_type'])}")
         if self.dim % vq_groups or (vq_type == "kmeans" and self.dim != latent):
@@ -96,28 +97,44 @@ class VqWav2Vec(Backbone):
         features, lengths = self.feature_extractor(x, padding_mask)
         return feature_seq(self._quantise(features, lengths)[0], lengths)
 
+    def stored(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        return self.codes(x, padding_mask)
+
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        """Encode samples (B, T), or codes (B, T, groups) that were cached."""
+        if x.dim() == 3:
+            return feature_seq(self._vectors(x), (~padding_mask).sum(1))
         features, lengths = self.feature_extractor(x, padding_mask)
-        return feature_seq(self._quantise(features, lengths)[1], lengths)
+        numbers, through = self._quantise(features, lengths)
+        return feature_seq(self._vectors(numbers) + through, lengths)
 
     def _quantise(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers (B, T, groups) and vectors (B, T, dim), side by side by group, of the codes of features (B, C, T)."""
+        """Numbers (B, T, groups) of the codes of features (B, C, T), and what their vectors (B, T, dim) learn through.
+
+        That is zero, with the gradient of upstream's straight-through estimator.
+        """
         vq = self.vector_quantizer
         if isinstance(vq, KmeansVectorQuantizer):
-            projected = run_block(vq.projection, x, lengths).transpose(1, 2)  # B x T x C
-            book = vq.expand_embedding.transpose(0, 1)  # groups x codes x width
-            points = projected.unflatten(2, (self.groups, -1)).flatten(0, 1).transpose(0, 1)  # groups x BT x width
-            numbers = _nearest(points, book)
-            through = projected - projected.detach()  # upstream's straight-through estimator: zero, with a gradient
+            soft = run_block(vq.projection, x, lengths).transpose(1, 2)  # B x T x C
+            points = soft.unflatten(2, (self.groups, -1)).flatten(0, 1).transpose(0, 1)  # groups x BT x width
+            numbers = _nearest(points, self._book()).transpose(0, 1).unflatten(0, (x.size(0), x.size(2)))
         else:
             scores = vq.weight_proj(x.transpose(1, 2)).unflatten(2, (self.groups, -1))  # B x T x groups x codes
-            book = vq.vars[0].view(-1, self.codes_per_group, vq.vars.size(2)).expand(self.groups, -1, -1)
-            numbers = scores.argmax(-1).flatten(0, 1).transpose(0, 1)
-            soft = torch.einsum("btgv,gvd->btgd", scores.float().softmax(-1).type_as(scores), book).flatten(2)
-            through = soft - soft.detach()
-        vectors = torch.stack([F.embedding(*pair) for pair in zip(numbers, book, strict=True)], 1)
-        shape = (x.size(0), x.size(2))
-        return numbers.transpose(0, 1).unflatten(0, shape), vectors.flatten(1).unflatten(0, shape) + through
+            numbers = scores.argmax(-1)
+            soft = torch.einsum("btgv,gvd->btgd", scores.float().softmax(-1).type_as(scores), self._book()).flatten(2)
+        return numbers, soft - soft.detach()
+
+    def _book(self) -> Tensor:
+        """The vectors of the codes, (groups, codes, width)."""
+        vq = self.vector_quantizer
+        if isinstance(vq, KmeansVectorQuantizer):
+            return vq.expand_embedding.transpose(0, 1)
+        return vq.vars[0].view(-1, self.codes_per_group, vq.vars.size(2)).expand(self.groups, -1, -1)
+
+    def _vectors(self, numbers: Tensor) -> Tensor:
+        """Of codes (B, T, groups), side by side by group, (B, T, dim)."""
+        pairs = zip(numbers.unbind(-1), self._book(), strict=True)
+        return torch.cat([F.embedding(column, book) for column, book in pairs], dim=-1)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ wav2vec/wav2vec_args.pt            `args`, with the task and architecture names 
 roberta/model.pt                   `cfg`; beside it dict.txt, encoder.json, vocab.bpe
 roberta_args/model.pt              `args`, with the key names of roberta.large/model.pt; same companions
 fabnet/fabnet.pt, fabnet_train.pt  see `fabnet`
+vq_wav2vec/, bert_kmeans/          see `audio_tokens`
 =================================  =======================================================================
 
 The two forms of a network hold the same weights. The weights are random, but scaled so that a linear read-out of the
@@ -15,23 +16,20 @@ features finds what the toy corpus shows.
 """
 
 import shutil
-import warnings
 from argparse import Namespace
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, options
 from fairseq.data import Dictionary
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.roberta import RobertaModel
 from fairseq.models.wav2vec.wav2vec import Wav2VecModel
 from fairseq.tasks.masked_lm import MaskedLMTask
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from . import fabnet
+from . import audio_tokens, fabnet
 from .bpe import write_bpe
+from .saving import old_roberta_keys, parse, save, widen
 from .sentences import every_word
 
 WAV2VEC_DIM = 64
@@ -51,6 +49,7 @@ def write(out: Path, seed: int) -> None:
         for name, make in tqdm(makers.items(), desc="toy checkpoints", disable=None):
             (out / name).mkdir(parents=True, exist_ok=True)
             make(out / name, seed)
+        audio_tokens.write(out, seed)
 
 
 def write_wav2vec(folder: Path, seed: int) -> None:
@@ -62,14 +61,14 @@ def write_wav2vec(folder: Path, seed: int) -> None:
     }
     # skip_connections_agg and log_compression are True by default, and fairseq's flags of those names turn them off.
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    args, cfg = _parse(["--task=audio_pretraining", "--arch=wav2vec", "--criterion=wav2vec", "--infonce", *flags])
+    args, cfg = parse(["--task=audio_pretraining", "--arch=wav2vec", "--criterion=wav2vec", "--infonce", *flags])
     torch.manual_seed(seed)
     model = Wav2VecModel.build_model(cfg.model, task=None)
-    _save(folder / "wav2vec.pt", None, cfg, model.state_dict())
+    save(folder / "wav2vec.pt", None, cfg, model.state_dict())
     names = {"task": "speech_pretraining", "arch": "audio_cpc", "criterion": "binary_cross_entropy"}
     defaults: dict = OmegaConf.to_container(cfg.model, resolve=True, enum_to_str=True)  # type: ignore[assignment]
     old = Namespace(**{**defaults, **vars(args), **names})
-    _save(folder / "wav2vec_args.pt", old, None, model.state_dict())
+    save(folder / "wav2vec_args.pt", old, None, model.state_dict())
 
 
 def write_roberta(folder: Path, seed: int) -> None:
@@ -83,63 +82,14 @@ def write_roberta(folder: Path, seed: int) -> None:
     }
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in sizes.items()]
     flags += ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm", f"--tokens-per-sample={MAX_TOKENS}"]
-    args, cfg = _parse(flags)
+    args, cfg = parse(flags)
     torch.manual_seed(seed)
     model = RobertaModel.build_model(cfg.model, MaskedLMTask(cfg.task, Dictionary.load(str(folder / "dict.txt"))))
-    _widen(model)
-    _save(folder / "model.pt", None, cfg, model.state_dict())
+    widen(model)
+    save(folder / "model.pt", None, cfg, model.state_dict())
 
     old = folder.with_name("roberta_args")
     old.mkdir(exist_ok=True)
     for name in _COMPANIONS:
         shutil.copyfile(folder / name, old / name)
-    _save(old / "model.pt", args, None, _old_roberta_keys(model.state_dict()))
-
-
-def _parse(flags: list[str]) -> tuple[Namespace, DictConfig]:
-    """What `fairseq-train` would make of these flags: the old namespace and the new configuration."""
-    args = options.parse_args_and_arch(options.get_training_parser(), input_args=["data-bin", *flags])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # hydra: fairseq calls it by names of its past
-        return args, convert_namespace_to_omegaconf(args)
-
-
-def _save(path: Path, args: Namespace | None, cfg: DictConfig | None, weights: dict[str, torch.Tensor]) -> None:
-    """Save the state that fairseq's trainer saves, without an optimizer."""
-    history = {"criterion_name": "", "optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}
-    iterator = {"epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
-    state: dict = {
-        "args": args,
-        "model": weights,
-        "optimizer_history": [history],
-        "extra_state": {"train_iterator": iterator, "val_loss": 0.0},
-        "last_optimizer_state": None,
-    }
-    if cfg is not None:
-        plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-        state |= {"cfg": plain, "criterion": None, "task_state": {}}
-    checkpoint_utils.torch_persistent_save(state, str(path))
-
-
-@torch.no_grad()
-def _widen(model: nn.Module) -> None:
-    """Give every linear layer unit gain, so that attention mixes the words visibly, and mute the positions a little."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            module.weight.normal_(0, module.in_features**-0.5)
-        elif name.endswith("embed_positions"):
-            module.weight *= 0.3  # type: ignore[operator]
-
-
-def _old_roberta_keys(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename to the layout of 2019: `decoder.`, `emb_layer_norm`, one fused projection for query, key and value."""
-    old = {}
-    for key, value in state.items():
-        new = key.replace("encoder.", "decoder.", 1).replace("layernorm_embedding", "emb_layer_norm")
-        if ".self_attn.q_proj." in key:
-            value = torch.cat([state[key.replace("q_proj", name)] for name in ("q_proj", "k_proj", "v_proj")])
-            new = new.replace("q_proj.", "in_proj_")
-        elif ".self_attn.k_proj." in key or ".self_attn.v_proj." in key:
-            continue
-        old[new] = value
-    return old
+    save(old / "model.pt", args, None, old_roberta_keys(model.state_dict()))

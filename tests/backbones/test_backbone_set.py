@@ -60,7 +60,8 @@ def test_a_weighted_sum_begins_as_the_mean_of_all_states_and_learns():
 
 def test_layers_above_the_chosen_one_are_not_run():
     model = backbones({"layer": 1})
-    model.encoders["text"].layers()[1].forward = None
+    model.encoders["text"].encoder.sentence_encoder.layers[1].forward = None
+    assert len(model.encoders["text"].layers()) == 1
     assert model(*batch())["text"].x.shape == (4, 9, 8)
 
 

@@ -112,7 +112,8 @@ def test_frozen_ones_neither_learn_nor_change(name):
     assert not frozen.encoders[modality].training
     assert trained.encoders[modality].training
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
-    assert all(parameter.requires_grad for parameter in trained.parameters())
+    still = {key for key, parameter in trained.named_parameters() if not parameter.requires_grad}
+    assert all(key.startswith("encoders.audio.vq.") for key in still)  # the codes of vq_bert never learn
     x, mask = pad(items(modality, LENGTHS[modality]), 1 if modality == "text" else 0, LIKE[modality])
     before = {key: value.clone() for key, value in frozen.state_dict().items()}
     assert not frozen({modality: x}, {modality: mask})[modality].x.requires_grad

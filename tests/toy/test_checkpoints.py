@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(folder, tmp_pat
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 15
     assert {path: digest(folder / path) for path in files} == {
         path: digest(tmp_path / "again" / path) for path in files
     }

@@ -1,0 +1,60 @@
+"""How fairseq saves: what the small checkpoints have in common."""
+
+import warnings
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+
+def parse(flags: list[str]) -> tuple[Namespace, DictConfig]:
+    """What `fairseq-train` would make of these flags: the old namespace and the new configuration."""
+    args = options.parse_args_and_arch(options.get_training_parser(), input_args=["data-bin", *flags])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # hydra: fairseq calls it by names of its past
+        return args, convert_namespace_to_omegaconf(args)
+
+
+def save(path: Path, args: Namespace | None, cfg: DictConfig | None, weights: dict[str, torch.Tensor]) -> None:
+    """Save the state that fairseq's trainer saves, without an optimizer."""
+    history = {"criterion_name": "", "optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}
+    iterator = {"epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
+    state: dict = {
+        "args": args,
+        "model": weights,
+        "optimizer_history": [history],
+        "extra_state": {"train_iterator": iterator, "val_loss": 0.0},
+        "last_optimizer_state": None,
+    }
+    if cfg is not None:
+        plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+        state |= {"cfg": plain, "criterion": None, "task_state": {}}
+    checkpoint_utils.torch_persistent_save(state, str(path))
+
+
+@torch.no_grad()
+def widen(model: nn.Module) -> None:
+    """Give every linear layer unit gain, so that attention mixes the words visibly, and mute the positions a little."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0, module.in_features**-0.5)
+        elif name.endswith("embed_positions"):
+            module.weight *= 0.3  # type: ignore[operator]
+
+
+def old_roberta_keys(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename to the layout of 2019: `decoder.`, `emb_layer_norm`, one fused projection for query, key and value."""
+    old = {}
+    for key, value in state.items():
+        new = key.replace("encoder.", "decoder.", 1).replace("layernorm_embedding", "emb_layer_norm")
+        if ".self_attn.q_proj." in key:
+            value = torch.cat([state[key.replace("q_proj", name)] for name in ("q_proj", "k_proj", "v_proj")])
+            new = new.replace("q_proj.", "in_proj_")
+        elif ".self_attn.k_proj." in key or ".self_attn.v_proj." in key:
+            continue
+        old[new] = value
+    return old
