@@ -17,7 +17,7 @@ from .files import pick, read_checkpoint
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)
 SIZE = 2 ** len(WIDTHS)
 # Frames encoded at once without gradient; on a CPU so few that their memory is used again instead of asked for anew.
-CHUNK = {"cpu": 4, "cuda": 256}
+CHUNK = {"cpu": 8, "cuda": 256}
 
 
 @BACKBONES.register("fabnet")
