@@ -51,3 +51,25 @@ def test_order_of_frames_matters():
     model = encoder().eval()
     x, mask = torch.randn(1, 4, 8), torch.zeros(1, 4, dtype=torch.bool)
     assert (model(x, mask)[0][:, 0] - model(x.flip(1), mask)[0][:, 0]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("lengths", [(7, 7), (7, 4)])
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_equal_torch(lengths, training):
+    model = encoder().train(training)
+    x, mask = torch.randn(2, 7, 8), torch.arange(7) >= torch.tensor(lengths)[:, None]
+    out, whole = model(x, mask)
+    expected = torch.cat([model.start.expand(2, 1, -1), x], 1) + model.positions[:8]
+    expected = model.norm(expected)
+    for layer in model.layers:
+        expected = torch.nn.TransformerEncoderLayer.forward(layer, expected, src_key_padding_mask=whole)
+    torch.testing.assert_close(out[~whole], expected[~whole], atol=1e-6, rtol=1e-5)
+
+
+def test_dropout_draws_in_training_alone():
+    torch.manual_seed(0)
+    model = StreamEncoder(8, 2, 1, 16, 9, dropout=0.2, attention_dropout=0.2)
+    x, mask = torch.randn(2, 7, 8), torch.arange(7) >= torch.tensor([7, 4])[:, None]
+    assert not torch.equal(model(x, mask)[0], model(x, mask)[0])
+    model.eval()
+    assert torch.equal(model(x, mask)[0], model(x, mask)[0])
