@@ -35,7 +35,7 @@ BUDGETS = {
     "cuda": {"audio": 60 * 16000, "text": 16384, "video": 512},
 }
 KEPT_IN_MEMORY = 1 << 28  # bytes of a shard's features; more go through an unnamed file
-READERS = 8  # threads that read ahead of a GPU
+READERS = {"cpu": 0, "cuda": 8}  # threads that read one batch ahead
 
 # What damaged bytes were seen to raise beside our own errors
 DAMAGE = (ValueError, TypeError, cv2.error)
@@ -82,7 +82,7 @@ class Encoding:
         self.raw, self.folder = data_bin / stream.modality, data_bin / stream.name
         self.shards = inputs.reader.shards
         self.lengths = inputs.limits.usable(inputs.lengths(stream.modality))
-        self.budget = BUDGETS.get(device.type, BUDGETS["cuda"])[stream.modality]
+        self.budget, self.readers = BUDGETS[device.type][stream.modality], READERS[device.type]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is there, whole, and made from the raw shard that is there now."""
@@ -198,10 +198,10 @@ class Encoding:
     def _loaded(self, rows: range, reader: StreamReader) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Batches with their inputs; for a GPU threads read the next one meanwhile."""
         batches = self._batches(rows)
-        if self.device.type == "cpu":
+        if not self.readers:
             yield from ((batch, [self._read(row, reader) for row in batch]) for batch in batches)
             return
-        with ThreadPoolExecutor(READERS) as pool:
+        with ThreadPoolExecutor(self.readers) as pool:
             ahead = None
             for batch in [*batches, None]:
                 following = batch and (batch, [pool.submit(self._read, row, reader) for row in batch])
