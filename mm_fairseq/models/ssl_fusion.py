@@ -3,7 +3,7 @@
 Siriwardhana et al., "Multimodal emotion recognition with transformer-based self supervised feature fusion", IEEE Access
 2020, DOI 10.1109/ACCESS.2020.3026823 (`ssl_fusion`, `robertEMO_large`, `robertaEMO_base`), and "Jointly fine-tuning
 'BERT-like' self supervised models to improve multimodal speech emotion recognition", Interspeech 2020, arXiv 2008.06682
-(`semiemo`, shallow fusion).
+(`semiemo`, shallow fusion or co-attention).
 
 Deviations from the original code:
 - any set of modalities, also by row; the original's two-modality modes come out as special cases;
@@ -11,7 +11,9 @@ Deviations from the original code:
 - wav2vec's GroupNorm and every attention ignore padding, so that a result does not depend on the batch;
 - text is padded to the longest of the batch, not to 512 tokens, audio not to 150,000 samples, video not to 300 frames;
 - only the query position that is read is computed in the cross streams;
-- the video stream is not scaled by the text's embedding scale.
+- the video stream is not scaled by the text's embedding scale;
+- keys and values of the cross streams are not projected frame by frame (see `modules.attention`);
+- the semi-supervised paths of the second system (mixup, consistency training), switched off in its code, are left out.
 """
 
 import logging
@@ -24,20 +26,24 @@ from torch import Tensor, nn
 from ..backbones import BackboneSet
 from ..errors import MMFairseqError
 from ..modules.encoder import StreamEncoder
-from ..modules.fusion import InterModalFusion, ShallowFusion, Stream
+from ..modules.fusion import CoAttention, InterModalFusion, ShallowFusion, Stream
 from ..modules.heads import Heads
 from ._base import BackboneOptions
 
 logger = logging.getLogger(__name__)
 
-FUSIONS = ("inter_modal", "shallow")
+FUSIONS = ("inter_modal", "shallow", "stack_up")
+_FUSION_HELP = {
+    "help": "inter_modal: every modality attends to every other one; stack_up: the same by attention and residual "
+    "alone; shallow: position 0 of each, side by side"
+}
 
 
 @dataclass
 class SSLFusionConfig(BackboneOptions):
     """Sizes as in the original's command line; widths are those of the backbones unless `embed_dim` is given."""
 
-    fusion: str = field(default="inter_modal", metadata={"help": "how modalities are fused: inter_modal or shallow"})
+    fusion: str = field(default="inter_modal", metadata=_FUSION_HELP)
     embed_dim: int = field(
         default=0, metadata={"help": "project every modality to this width first; 0 keeps the backbones' own widths"}
     )
@@ -63,8 +69,9 @@ class SSLFusion(BaseFairseqModel):
 
     def __init__(self, cfg: SSLFusionConfig, outputs: dict[str, int]) -> None:
         super().__init__()
-        if cfg.fusion not in FUSIONS:
-            raise MMFairseqError(f"--fusion {cfg.fusion!r}; allowed: {', '.join(FUSIONS)}")
+        fusion = self.fusion_of(cfg)
+        if fusion not in FUSIONS:
+            raise MMFairseqError(f"--fusion {fusion!r}; allowed: {', '.join(FUSIONS)}")
         self.backbones = BackboneSet(
             cfg.backbone_args, cfg.finetune_top_layers, cfg.freeze_finetune_updates, cfg.checkpoint_activations
         )
@@ -95,20 +102,27 @@ class SSLFusion(BaseFairseqModel):
                 if not self.backbones.encoders[name].summarises
             }
         )
-        self.fusion: InterModalFusion | ShallowFusion
-        if cfg.fusion == "shallow":
+        self.fusion: InterModalFusion | ShallowFusion | CoAttention
+        if fusion == "shallow":
             if cfg.encoder_layers_cross != SSLFusionConfig.encoder_layers_cross:
                 logger.warning(
                     "--encoder-layers-cross %d: shallow fusion has no cross layers", cfg.encoder_layers_cross
                 )
             self.fusion = ShallowFusion(dims)
+        elif fusion == "stack_up":
+            self.fusion = CoAttention(dims, heads, cfg.encoder_layers_cross, dropout, cfg.attention_dropout)
         else:
             self.fusion = InterModalFusion(
                 dims, heads, cfg.encoder_layers_cross, ffn_dim, dropout, cfg.attention_dropout
             )
-        self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=cfg.fusion != "shallow")
+        self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=fusion == "inter_modal")
         for module in (self.encoders, self.fusion, self.heads):
             module.apply(_init_bert)
+
+    @staticmethod
+    def fusion_of(cfg: SSLFusionConfig) -> str:
+        """Which of FUSIONS the options ask for."""
+        return cfg.fusion
 
     @classmethod
     def build_model(cls, cfg: SSLFusionConfig, task: Any) -> "SSLFusion":
@@ -188,17 +202,27 @@ class RobertaEMOBase(SSLFusion):
 
 @dataclass
 class SemiEmoConfig(SSLFusionConfig):
-    """Joint fine-tuning with shallow fusion."""
+    """Joint fine-tuning of the backbones, with the original's flags."""
 
-    fusion: str = field(default="shallow", metadata={"help": "how modalities are fused: inter_modal or shallow"})
+    fusion: str = field(default="shallow", metadata=_FUSION_HELP)
+    stack_up: bool = field(default=False, metadata={"help": "co-attention, the same as --fusion stack_up"})
+    frozen_ssl: bool = field(
+        default=False, metadata={"help": "train no pretrained backbone, whatever --finetune-backbones says"}
+    )
     finetune_backbones: str = field(
         default="audio,text",
         metadata={
             "help": "comma list of modalities whose pretrained backbone is trained too; without a file it always is"
         },
     )
+    encoder_attention_heads: int = field(default=2, metadata={"help": "attention heads"})
+    max_positions_a: int = field(default=2048, metadata={"help": "audio frames beyond this many are cut off"})
 
 
 @register_model("semiemo", dataclass=SemiEmoConfig)
 class SemiEmo(SSLFusion):
-    """`ssl_fusion` with trained backbones whose position 0 is concatenated."""
+    """`ssl_fusion` with trained backbones whose position 0 is concatenated, or attends to the other (--stack-up)."""
+
+    @staticmethod
+    def fusion_of(cfg: Any) -> str:
+        return "stack_up" if cfg.stack_up else cfg.fusion

@@ -1,4 +1,4 @@
-"""Fusion of any set of modalities (IEEE Access 2020, DOI 10.1109/ACCESS.2020.3026823, section III)."""
+"""Fusion of any set of modalities: Siriwardhana et al. 2020, DOI 10.1109/ACCESS.2020.3026823 and arXiv 2008.06682."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -93,6 +93,54 @@ class InterModalFusion(nn.Module):
             accompanied = accompanied | other.present
         vector = torch.where(accompanied[:, None], product, start[:, 0])
         return vector.masked_fill(~own.present[:, None], 0.0)
+
+
+class CoAttention(nn.Module):
+    """Position 0 of every modality attends to every other modality: attention, dropout and residual, nothing else.
+
+    The co-attention of arXiv 2008.06682, for two modalities: no LayerNorm, no feed-forward part. With more, what each
+    of the others adds to the residual is summed. For a row, a modality that is missing adds nothing and has a vector of
+    zeros; a modality that is alone contributes its own position 0.
+
+    Args:
+        dims: width of each modality.
+        heads, layers, dropout, attention_dropout: of the attention, `layers` for each direction.
+    """
+
+    def __init__(
+        self, dims: Mapping[str, int], heads: int, layers: int, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__()
+        self.names = sorted(dims)
+        self.out_dim = sum(dims.values())
+        self.cross = nn.ModuleDict(
+            {
+                f"{query}_from_{key}": nn.ModuleList(
+                    MaskedAttention(dims[query], heads, attention_dropout, dims[key]) for _ in range(layers)
+                )
+                for query in self.names
+                for key in self.names
+                if key != query
+            }
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, streams: Mapping[str, Stream]) -> Tensor:
+        """Fuse the streams; returns (B, sum of widths)."""
+        return torch.cat([self._vector(name, streams) for name in self.names], dim=-1)
+
+    def _vector(self, query: str, streams: Mapping[str, Stream]) -> Tensor:
+        start = streams[query].x[:, :1]
+        total = start
+        for name in self.names:
+            if name == query:
+                continue
+            x, other = start, streams[name]
+            mask = other.padding_mask | ~other.present[:, None]  # attention to nothing gives zeros
+            for attention in self.cross[f"{query}_from_{name}"]:  # type: ignore[union-attr]
+                added = self.dropout(attention(x, other.x, mask))
+                x, total = x + added, total + added
+        return total[:, 0].masked_fill(~streams[query].present[:, None], 0.0)
 
 
 class ShallowFusion(nn.Module):

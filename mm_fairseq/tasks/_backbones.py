@@ -42,6 +42,7 @@ def resolve(cfg: DictConfig, modalities: Sequence[str], vocabulary: int, checkpo
     finetune = {name.strip() for name in cfg.finetune_backbones.split(",") if name.strip()}
     if unknown := finetune - set(MODALITIES):
         raise MMFairseqError(f"--finetune-backbones {sorted(unknown)}; allowed: {', '.join(MODALITIES)}")
+    finetune = set() if cfg.get("frozen_ssl") else finetune
     files = [path for name, spec in specs.items() for path in backbones.Spec.parse(name, spec).files.values()]
     if checkpoint is not None and not all(os.path.exists(path) for path in files):
         saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"]["backbone_args"]

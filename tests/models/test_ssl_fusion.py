@@ -10,7 +10,8 @@ from torch import nn
 
 from mm_fairseq.datasets.collate import pad
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.models.ssl_fusion import SSLFusion, SSLFusionConfig
+from mm_fairseq.models.ssl_fusion import SemiEmo, SemiEmoConfig, SSLFusion, SSLFusionConfig
+from mm_fairseq.modules.fusion import CoAttention, ShallowFusion
 
 LIKE = {"audio": np.zeros(0, np.float32), "text": np.zeros(0, np.int64), "video": np.zeros((0, 3, 1, 1), np.uint8)}
 OUTPUTS = {"emotion": 4, "sentiment": 1}
@@ -52,7 +53,7 @@ def logits_of(model, rows, names):
         return torch.cat(list(model(inputs, masks)["logits"].values()), dim=-1).cpu()
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow"])
+@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
 @pytest.mark.parametrize(
     ("names", "backbones"), SUBSETS, ids=["+".join(kinds[n] for n in names) for names, kinds in SUBSETS]
 )
@@ -75,7 +76,7 @@ GAPS = {
 }
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow"])
+@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
 @pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
 def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
     names = sorted(LIKE)
@@ -91,7 +92,7 @@ def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
     )
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow"])
+@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
 def test_a_missing_modality_leaves_no_trace(fusion):
     names = ("audio", "text")
     model = model_of(names, fusion)
@@ -113,7 +114,7 @@ def test_a_missing_modality_is_not_silence():
     assert (logits_of(model, silent, names) - logits_of(model, gone, names)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow"])
+@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
 @pytest.mark.parametrize("training", [True, False])
 def test_an_utterance_with_nothing_gives_finite_gradients(fusion, training):
     names = sorted(LIKE)
@@ -165,7 +166,7 @@ def test_half_precision_runs_through():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fusion": "late"}, r"--fusion 'late'.*inter_modal, shallow"),
+        ({"fusion": "late"}, r"--fusion 'late'.*inter_modal, shallow, stack_up"),
         ({"encoder_attention_heads": 3}, r"--encoder-attention-heads 3.*8"),
         ({"encoder_attention_heads": 0}, r"--encoder-attention-heads 0"),
         ({"max_positions_a": 0}, r"--max-positions-a 0"),
@@ -175,3 +176,17 @@ def test_half_precision_runs_through():
 def test_bad_options_are_named(options, words):
     with pytest.raises(MMFairseqError, match=words):
         model_of(sorted(LIKE), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({}, ShallowFusion), ({"stack_up": True}, CoAttention), ({"fusion": "stack_up"}, CoAttention)],
+)
+def test_semiemo_joins_position_zero_without_a_hidden_layer(options, kind):
+    cfg = SemiEmoConfig(**options)
+    cfg.backbone_args = {"audio": entry("vq_bert"), "text": entry("roberta")}
+    model = SemiEmo(cfg, OUTPUTS)
+    assert type(model.fusion) is kind
+    assert not model.encoders  # both backbones sum up their input themselves
+    assert isinstance(model.heads.dense, nn.Identity)
+    assert model.fusion.out_dim == sum(model.backbones.dims.values())
