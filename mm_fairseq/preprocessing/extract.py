@@ -30,7 +30,7 @@ from .engines import cores, run_shards
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
-CODE_FRAMES = 2048  # of numbers of codes, where no limit is given
+CODE_FRAMES = 2046  # of codes, where no limit is given: those of the BERT of 2048 tokens over them
 ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
 UNITS = {"audio": "samples", "text": "tokens", "video": "frames"}
 
