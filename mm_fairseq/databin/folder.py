@@ -71,6 +71,15 @@ class DataBin:
             )
         return protocols
 
+    def check_sample_rate(self, rate: int) -> None:
+        """See that its audio has `rate` Hz.
+
+        Raises:
+            MMFairseqError: it has another rate.
+        """
+        if (found := self.meta["sample_rate"]) != rate:
+            raise MMFairseqError(f"{self}: audio of {found} Hz; backbones need {rate} Hz: binarize again")
+
     def place(self, protocol: str = "", fold: str = "") -> Place:
         """The protocol and fold that are meant; the first where none is named.
 

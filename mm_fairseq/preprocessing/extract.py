@@ -205,10 +205,8 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
     if modality not in data_bin.meta["streams"]:
         there = ", ".join(sorted(data_bin.meta["streams"]))
         raise MMFairseqError(f"--backbone {option!r}: {data_bin} has no {modality}; it has {there}")
-    if modality == "audio" and data_bin.meta["sample_rate"] != SAMPLE_RATE:
-        raise MMFairseqError(
-            f"{data_bin}: audio of {data_bin.meta['sample_rate']} Hz; backbones need {SAMPLE_RATE} Hz: binarize again"
-        )
+    if modality == "audio":
+        data_bin.check_sample_rate(SAMPLE_RATE)
     symbols = data_bin.path / "dict.txt"
     dictionary = Dictionary.load(str(symbols)) if symbols.is_file() else Dictionary()
     if BACKBONES.get(Spec.parse(modality, text).name).learns and not Spec.parse(modality, text).files:

@@ -187,6 +187,8 @@ class EmotionPredictionTask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold."""
         rows = self.data_bin.rows(self.place, split)
+        if "audio" in self.state.modalities:
+            self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
         logger.info("%s: protocol %s, fold %s", split, *self.place)
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data_bin.path,

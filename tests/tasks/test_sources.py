@@ -1,6 +1,7 @@
 """Which stream a modality is read from, and why not from another."""
 
 import dataclasses
+import json
 import logging
 import shutil
 
@@ -107,6 +108,13 @@ def test_backbones_that_learn_read_raw_data(own_data_bin, checkpoints):
         built(own_data_bin, model, backbone_source="cached")
     task = built(own_data_bin, model | {"finetune_backbones": "text"}, backbone_source="cached")
     assert set(task.sources.readers) == {"audio"}
+
+
+def test_audio_of_another_rate(own_data_bin):
+    path = own_data_bin / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_rate": 8000}))
+    with pytest.raises(MMFairseqError, match=r"audio of 8000 Hz; backbones need 16000 Hz"):
+        built(own_data_bin)
 
 
 def test_an_unknown_source(data_bin):
