@@ -162,6 +162,7 @@ def binarize(
         job = Job(items, corpus.manifest.utterances, data_bin, streams)
         todo = [shard for shard in range(job.shards) if not job.is_done(shard)]
         done = len(job.rows) - sum(len(job.part(shard)) for shard in todo)
+        single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
         try:
             run_shards(job.process_shard, todo, workers, len(job.rows), done)
         finally:

@@ -25,6 +25,7 @@ from ..databin.format import shard_paths
 from ..datasets import Limits
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES
+from ..media.faces import single_threaded
 from .encoding import Encoding, Inputs
 from .engines import cores, run_shards
 
@@ -191,6 +192,7 @@ def _one_thread() -> Iterator[None]:
     """Bytes must not depend on the number of threads; processes that use none can be forked safely."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    single_threaded()
     try:
         with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
             yield

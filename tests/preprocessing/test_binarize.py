@@ -8,6 +8,7 @@ import signal
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import soundfile
@@ -218,6 +219,13 @@ def test_bytes_are_the_same_for_any_number_of_workers(corpus, tmp_path, tree, re
     for workers in (2, 5):
         binarize(corpus.out, tmp_path / f"{workers}", SMALL, workers)
         assert tree(tmp_path / f"{workers}") == reference
+
+
+def test_workers_of_a_process_that_used_threads_do_not_hang(corpus, tmp_path, tree, reference):
+    cv2.setNumThreads(3)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)
+    binarize(corpus.out, tmp_path / "bin", SMALL, 2)
+    assert tree(tmp_path / "bin") == reference
 
 
 def test_shards_may_be_made_in_any_order(corpus, tmp_path, tree, reference, monkeypatch):

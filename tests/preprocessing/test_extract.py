@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -127,6 +128,13 @@ def test_layers_stand_side_by_side_and_identify_the_stream(own):
 # Same bytes
 
 
+def use_threads():
+    """Threads of torch and OpenCV are there when workers are forked, and lost in them."""
+    assert (torch.ones(500, 500) @ torch.ones(500, 500)).sum() == 500**3
+    cv2.setNumThreads(3)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)
+
+
 def test_bytes_do_not_depend_on_workers_threads_and_ranks(raw, specs, reference, tmp_path, tree):
     wanted = cached(tree, reference)
     assert sum(name.endswith(".bin") for name in wanted) == 15
@@ -138,8 +146,8 @@ def test_bytes_do_not_depend_on_workers_threads_and_ranks(raw, specs, reference,
     }
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    use_threads()
     try:
-        assert (torch.ones(500, 500) @ torch.ones(500, 500)).sum() == 500**3  # threads are there when it forks
         for way, runs in ways.items():
             own = shutil.copytree(raw, tmp_path / way)
             for options in runs:
