@@ -62,3 +62,13 @@ def test_iemocap_from_raw_corpus_to_test_line(corpus, checkpoints, tmp_path):
     rows = predictions(tmp_path / "out" / "fold2" / "test")
     assert {row["session"] for row in rows} == {"Session2"}
     assert {tuple(row["modalities"]) for row in rows} == {("audio", "text", "video")}
+
+
+def test_joint_fine_tuning_from_raw_corpus_to_test_line(corpus, checkpoints, tmp_path):
+    pretrained = ["--vq", checkpoints / "vq_wav2vec/vq-wav2vec_kmeans.pt", "--bert", checkpoints / "bert_kmeans"]
+    pretrained += ["--roberta", checkpoints / "roberta_args", "--accept-counts"]
+    output = recipe("semiemo", corpus, tmp_path / "out", *pretrained, *SHORT, "--max-epoch", "1", "--stack-up")
+    assert LAST_LINE.match(output.rstrip().splitlines()[-1]), output[-500:]
+    assert "cached features, audio@vq_wav2vec" in (tmp_path / "out/fold1/train.log").read_text()
+    rows = predictions(tmp_path / "out" / "fold1" / "test")
+    assert {tuple(row["modalities"]) for row in rows} == {("audio", "text")}

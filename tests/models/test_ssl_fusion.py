@@ -5,7 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from small_backbones import entry, items
+from task_factory import task_of
 from torch import nn
 
 from mm_fairseq.datasets.collate import pad
@@ -190,3 +192,18 @@ def test_semiemo_joins_position_zero_without_a_hidden_layer(options, kind):
     assert not model.encoders  # both backbones sum up their input themselves
     assert isinstance(model.heads.dense, nn.Identity)
     assert model.fusion.out_dim == sum(model.backbones.dims.values())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_ssl_freezes_what_semiemo_trains(roberta_data_bin, checkpoints, frozen):
+    cfg = OmegaConf.structured(
+        SemiEmoConfig(
+            frozen_ssl=frozen,
+            audio_backbone=f"wav2vec:{checkpoints}/wav2vec/wav2vec.pt",
+            text_backbone=f"roberta:{checkpoints}/roberta",
+        )
+    )
+    cfg = OmegaConf.create({**cfg, "_name": "semiemo"})
+    model = task_of(roberta_data_bin, modalities="audio,text").build_model(cfg)
+    assert {name: entry["frozen"] for name, entry in cfg.backbone_args.items()} == {"audio": frozen, "text": frozen}
+    assert any(weight.requires_grad for weight in model.backbones.parameters()) != frozen
