@@ -20,7 +20,7 @@ from . import (
 from .backbone_set import BackboneSet
 from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
 from .files import read_checkpoint, unsafe_checkpoints
-from .spec import Resolved, Spec, build, parameters, resolve
+from .spec import Resolved, Spec, build, check_vocabulary, complete, parameters, resolve
 
 __all__ = [
     "BACKBONES",
@@ -31,6 +31,8 @@ __all__ = [
     "Resolved",
     "Spec",
     "build",
+    "check_vocabulary",
+    "complete",
     "data2vec",
     "egemaps",
     "embedding",

@@ -1,6 +1,7 @@
 """What a user writes of a backbone, and what a model is built from."""
 
 import inspect
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,13 @@ def parameters(backbone: type[Backbone]) -> list[str]:
     return [each.name for each in found if each.kind is not each.VAR_KEYWORD]
 
 
+def complete(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with the defaults of all arguments that it leaves out, so that equal ones look equal."""
+    known = inspect.signature(BACKBONES.get(entry["name"])).parameters.values()
+    args = {each.name: each.default for each in known if each.default is not each.empty}
+    return {**entry, "args": json.loads(json.dumps(args | entry["args"]))}
+
+
 class Resolved(NamedTuple):
     """What a model is built from, and the weights it starts with.
 
@@ -103,12 +111,13 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         else:
             known = parameters(backbone)
             args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}
-        entries[modality] = {
+        entry = {
             "name": spec.name,
             "args": args | options,
             "frozen": bool(spec.files) and modality not in finetune,
             "sha256": {key: sha256(backbone.parts(path)) for key, path in spec.files.items()},
         }
+        entries[modality] = complete(entry)
     return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
 
 

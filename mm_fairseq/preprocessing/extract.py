@@ -5,7 +5,6 @@ one that holds the lock of a raw shard makes what is cached of it, and the data-
 rewrites it meanwhile. What is killed is taken up with `resume` and ends with the same bytes.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,7 @@ import numpy as np
 import torch
 from fairseq.data import Dictionary
 
-from ..backbones import BACKBONES, SAMPLE_RATE, BackboneSet, Spec, resolve
-from ..backbones.spec import check_vocabulary
+from ..backbones import BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
 from ..databin import CachedStream, DataBin, StreamReader, locked, remove_shard
 from ..databin.format import shard_paths
 from ..datasets import Limits
@@ -220,7 +218,7 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
     check_vocabulary(found, text, len(dictionary))
     model = BackboneSet(found.entries)
     model.load_pretrained(found)
-    encoder, entry = model.encoders[modality], json.loads(json.dumps(found.entries[modality]))
+    encoder, entry = model.encoders[modality], found.entries[modality]
     usual = CODE_FRAMES if encoder.code_groups else settings.usual_frames[modality]
     limits = Limits(*model.input_limits(modality, settings.frames.get(modality, usual)))
     ends: tuple[int, ...] = (dictionary.bos(), dictionary.eos()) if modality == "text" else ()

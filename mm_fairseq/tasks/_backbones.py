@@ -1,6 +1,5 @@
 """From the options to what the backbones of a model are built from, and to the streams that they read."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -78,7 +77,8 @@ class Sources:
     ) -> None:
         self.data_bin, self.limits, self.symbols = data_bin, limits, symbols
         self.readers: dict[str, StreamReader] = {}
-        for modality, entry in sorted(_plain(entries).items()):
+        entries = OmegaConf.to_container(entries) if OmegaConf.is_config(entries) else entries
+        for modality, entry in sorted(entries.items()):
             needed = entry.get("omitted") or mode == "cached"
             wanted = _cacheable({"sha256": {}, **entry})
             if mode == "raw" and entry.get("omitted"):
@@ -148,13 +148,7 @@ def _cacheable(entry: dict[str, Any]) -> list[dict[str, Any]]:
     backbone = backbones.BACKBONES.get(entry["name"])
     front = backbone.front(entry)
     fixed = entry["frozen"] or not backbone.learns
-    return [each for each in (entry if fixed else None, front) if each is not None]
-
-
-def _plain(entries: Any) -> dict[str, dict[str, Any]]:
-    """In the types that JSON gives back."""
-    entries = OmegaConf.to_container(entries) if OmegaConf.is_config(entries) else entries
-    return json.loads(json.dumps(entries))
+    return [backbones.complete(each) for each in (entry if fixed else None, front) if each is not None]
 
 
 def _short(checksums: Mapping[str, str]) -> str:

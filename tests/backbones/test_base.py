@@ -1,10 +1,12 @@
 """Specifications and how a set of backbones is resolved and loaded."""
 
+import json
+
 import pytest
 import torch
 from small_backbones import entry
 
-from mm_fairseq.backbones import BackboneSet, Spec, build, read_checkpoint, resolve
+from mm_fairseq.backbones import BackboneSet, Spec, build, complete, read_checkpoint, resolve
 from mm_fairseq.backbones.files import model_args, pick
 from mm_fairseq.errors import MMFairseqError
 
@@ -47,11 +49,14 @@ def test_parse_errors_name_what_is_allowed(modality, text, words):
         assert word in str(error.value)
 
 
+MFCC = {"n_mfcc": 40, "n_fft": 400, "hop": 160, "n_mels": 64}
+
+
 def test_resolve_gives_plain_entries():
     found, weights, _ = resolve({"text": "embedding:dim=6", "audio": "mfcc"}, set(), {"text": {"vocabulary": 30}})
     assert weights == {}
     assert found == {
-        "audio": {"name": "mfcc", "args": {}, "frozen": False, "sha256": {}},
+        "audio": {"name": "mfcc", "args": MFCC, "frozen": False, "sha256": {}},
         "text": {"name": "embedding", "args": {"vocabulary": 30, "dim": 6}, "frozen": False, "sha256": {}},
     }
 
@@ -103,3 +108,10 @@ def test_load_pretrained_is_strict(checkpoints):
     other = BackboneSet({"audio": entry("wav2vec")})
     with pytest.raises(MMFairseqError, match=r"wav2vec\.pt: weights do not fit"):
         other.load_pretrained(resolve(specs, set(), {}))
+
+
+def test_what_is_left_out_is_the_same_as_its_default(checkpoints):
+    path = f"wav2vec:{checkpoints}/wav2vec/wav2vec.pt"
+    entries = [resolve({"audio": path + options}, set(), {}).entries for options in ("", ",features=c", ",features=z")]
+    assert entries[0] == entries[1] != entries[2]
+    assert complete(entries[0]["audio"]) == json.loads(json.dumps(entries[0]["audio"]))

@@ -22,7 +22,7 @@ from mm_fairseq.datasets import Limits, RawAudioTextVideoDataset
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.preprocessing import encoding
 from mm_fairseq.preprocessing.encoding import Encoding
-from mm_fairseq.preprocessing.extract import Share
+from mm_fairseq.preprocessing.extract import CODE_FRAMES, Share
 from mm_fairseq.tasks._backbones import Sources
 
 BOS, PAD, EOS = 0, 1, 2
@@ -300,7 +300,7 @@ def codes(monkeypatch):
 def test_codes_are_stored_as_integers(own, codes):
     make(own, {"audio": "mfcc:n_mfcc=8"}, frames={})
     (stream,) = cached_streams(own, "audio")
-    assert (stream.dtype, stream.dim, stream.longest) == ("int16", 2, 400 + 2047 * 160)
+    assert (stream.dtype, stream.dim, stream.longest) == ("int16", 2, 400 + (CODE_FRAMES - 1) * 160)
     reader = stream.open(own, 24)
     assert (reader.dtype, reader[0].shape[1]) == (np.int16, 2)
     assert len(reader[0]) > FRAMES["audio"]
