@@ -29,8 +29,8 @@ done
 
 bash "$here/data-bin-scripts/iemocap.sh" "$raw" "$out" --text-model "$roberta" --modalities audio,text \
     --workers "$workers" ${prepare[@]+"${prepare[@]}"}
-# The codes never learn, so that they are made once; 2046 of them and the two ends are the BERT's 2048 tokens.
-mm-fairseq extract "$out/data-bin" --resume --workers "$workers" --max-positions-a 2046 --backbone "audio=vq_wav2vec:$vq"
+# The codes never learn, so that they are made once.
+mm-fairseq extract "$out/data-bin" --resume --workers "$workers" --backbone "audio=vq_wav2vec:$vq"
 train "$out/data-bin" "$out/fold$fold" --arch semiemo --protocol leave_one_session_out --fold "$fold" \
     --audio-backbone "vq_bert:$bert,vq=$vq" --text-backbone "roberta:$roberta" \
     --binary-target-iemocap --num-classes 8 --a-only --t-only --init-token 0 --separator-token 2 \

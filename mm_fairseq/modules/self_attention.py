@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dropout import keep, quick
+from .dropout import Draw, number, quick
 
 
 def self_attention(qkv: Tensor, heads: int, padding_mask: Tensor, padded: bool, dropout: float) -> Tensor:
@@ -41,15 +41,14 @@ class _Rows(torch.autograd.Function):
         rows = qkv.unflatten(-1, (3, heads, -1)).permute(0, 2, 3, 1, 4)  # B x 3 x H x T x d
         out = qkv.new_zeros(*qkv.shape[:2], qkv.size(2) // 3)
         places = out.unflatten(-1, (heads, -1)).transpose(1, 2)  # B x H x T x d
-        drawn = []
+        drawn, draw = [], Draw(dropout)
         for row, place, length in zip(rows, places, lengths, strict=True):
             query, key, value = row[:, :, :length]
             weights = _weights(query, key)
-            kept, factor = keep(weights.shape, dropout)
-            drawn.append(kept)
-            place[:, :length] = _product(weights.mul_(kept), value, factor)
+            drawn.append(draw(weights.shape))
+            place[:, :length] = _product(weights.mul_(number(drawn[-1], weights.dtype)), value, draw.factor)
         ctx.save_for_backward(qkv, *drawn)
-        ctx.heads, ctx.lengths, ctx.factor = heads, lengths, factor
+        ctx.heads, ctx.lengths, ctx.factor = heads, lengths, draw.factor
         return out
 
     @staticmethod
@@ -59,7 +58,8 @@ class _Rows(torch.autograd.Function):
         out = torch.zeros_like(qkv)
         rows, places = (x.unflatten(-1, (3, ctx.heads, -1)).permute(0, 2, 3, 1, 4) for x in (qkv, out))
         gradients = gradient.unflatten(-1, (ctx.heads, -1)).transpose(1, 2)  # B x H x T x d
-        for row, place, above, length, kept in zip(rows, places, gradients, ctx.lengths, drawn, strict=True):
+        for row, place, above, length, mask in zip(rows, places, gradients, ctx.lengths, drawn, strict=True):
+            kept = number(mask, qkv.dtype)
             query, key, value = row[:, :, :length]
             above, root = above[:, :length], query.size(-1) ** -0.5
             weights = _weights(query, key)

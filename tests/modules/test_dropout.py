@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mm_fairseq.modules import dropout as module
-from mm_fairseq.modules.dropout import Dropout, keep
+from mm_fairseq.modules.dropout import Draw, Dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.97])
@@ -20,7 +20,7 @@ def test_share_and_scale(probability, device):
 
 def test_draws_are_independent():
     torch.manual_seed(0)
-    kept = keep(torch.Size([200_003]), 0.5)[0].float() - 0.5
+    kept = Draw(0.5)(torch.Size([200_003])).float() - 0.5
     for shift in (1, 2, 3, 4, 5, 8, 16):
         assert abs((kept[shift:] * kept[:-shift]).mean()) < 0.002
 

@@ -39,13 +39,15 @@ def gradients(out, qkv):
 def test_equals_the_formula_with_its_gradients(dropout, monkeypatch):
     qkv, drawn = qkv_of(), []
 
-    def keep(size, probability):
-        drawn.append((torch.rand(size) >= probability, 1 / (1 - probability)))
-        return drawn[-1]
+    class Draw(module.Draw):
+        def __call__(self, size):
+            drawn.append((super().__call__(size), self.factor))
+            return drawn[-1][0]
 
-    monkeypatch.setattr(module, "keep", keep)
+    monkeypatch.setattr(module, "Draw", Draw)
     out = self_attention(qkv, 2, MASK, True, dropout)
     assert len(drawn) == (3 if dropout else 0)
+    assert not dropout or sum((~kept).sum() for kept, _ in drawn) > 0
     kept, factor = ([mask for mask, _ in drawn], drawn[0][1]) if dropout else (None, 1.0)
     expected = plain(qkv, 2, kept, factor)
     real = ~MASK
