@@ -25,6 +25,7 @@ from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
+from fairseq.nan_detector import NanDetector
 from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
@@ -43,6 +44,7 @@ def apply() -> None:
     distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(
         distributed_fairseq_model.DistributedDataParallel
     )
+    NanDetector.add_hooks = _hooks_of_leaves
     CompositeLRScheduler.step = _step_of_groups
     PassThroughScheduleSchedule.step = _step_of_optimizer
     checkpoint_utils.overwrite_args_by_name = _leave_backbone_args(checkpoint_utils.overwrite_args_by_name)
@@ -164,6 +166,17 @@ def _leave_backbone_args(original: Callable) -> Callable:
                 cfg.model.backbone_args = kept
 
     return overwrite
+
+
+def _hooks_of_leaves(self: Any, module: torch.nn.Module) -> None:
+    """Fairseq looks for the layer that made a NaN, and dies of outputs that are dictionaries: torch's backward hook.
+
+    The layers at the bottom return tensors; what is above them says no more.
+    """
+    if self.forward:
+        self.fhooks.append(module.register_forward_hook(self.fhook_fn))
+    if self.backward and not list(module.children()):
+        self.bhooks.append(module.register_backward_hook(self.bhook_fn))
 
 
 def _step_of_groups(self: Any, epoch: int, val_loss: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """The backbones of a model: which of them learn, from when on, and what is done with what they give."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..modules.layer_sum import LayerSum
 from .base import Backbone, FeatureSeq
 from .spec import Resolved, build
 
+logger = logging.getLogger(__name__)
+
 
 class Omitted(Backbone):
     """Stands for a frozen backbone whose features are cached: knows what that one is like, and has no weights.
@@ -23,7 +26,7 @@ class Omitted(Backbone):
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         super().__init__()
-        like = build(entry).to("meta")  # without the memory of its weights
+        like = build(entry).to("meta")  # its weights go at once
         self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
         self.dim, self.states, self.stride = like.dim, like.states, like.stride
         self.receptive_field, self.max_input = like.receptive_field, like.max_input
@@ -61,6 +64,9 @@ class BackboneSet(nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
+        for option, value in (("--finetune-top-layers", top_layers), ("--freeze-finetune-updates", frozen_updates)):
+            if value < 0:
+                raise MMFairseqError(f"{option} {value}: must not be negative")
         self.names = sorted(entries)
         self.encoders = nn.ModuleDict(
             {
@@ -93,6 +99,7 @@ class BackboneSet(nn.Module):
     def _choose_trained(self, name: str, encoder: Backbone, top_layers: int) -> None:
         layers = encoder.layers()
         if not layers:
+            logger.warning("--finetune-top-layers: the %s backbone has no layers and is trained as a whole", name)
             return
         if top_layers > len(layers):
             raise MMFairseqError(f"--finetune-top-layers {top_layers}: the {name} backbone has {len(layers)} layers")
@@ -157,8 +164,7 @@ class BackboneSet(nn.Module):
         width, present = encoder.dim * encoder.states, ~padding_mask.all(dim=1)
         if not present.any():
             empty = torch.zeros(x.size(0), 1, width, device=x.device)
-            # DistributedDataParallel stops when a trained parameter takes no part in a batch.
-            empty = empty + 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
+            empty = empty + _nothing_of(encoder)
             return FeatureSeq(empty, torch.ones_like(empty[..., 0], dtype=torch.bool))
         if x.dim() == 3 and x.is_floating_point():
             if x.size(2) != width:
@@ -182,8 +188,7 @@ class BackboneSet(nn.Module):
         # Tensors of the inference mode cannot be kept for a backward pass; copies can.
         out = FeatureSeq(out.x.clone(), out.padding_mask.clone())
         if waits and torch.is_grad_enabled():
-            idle = 0 * sum(weight.sum() for weight in encoder.parameters() if weight.requires_grad)
-            out = FeatureSeq(out.x + idle, out.padding_mask)
+            out = FeatureSeq(out.x + _nothing_of(encoder), out.padding_mask)
         return out
 
     def tuned_parameters(self) -> list[nn.Parameter]:
@@ -194,3 +199,8 @@ class BackboneSet(nn.Module):
     def idle(self) -> list[nn.Parameter]:
         """Of these, what this update must leave alone."""
         return self.tuned_parameters() if self.waiting else []
+
+
+def _nothing_of(encoder: nn.Module) -> Tensor | int:
+    """Zero, with a gradient to all that learns: DistributedDataParallel stops when a parameter takes no part."""
+    return sum(0 * weight[(0,) * weight.dim()].float() for weight in encoder.parameters() if weight.requires_grad)

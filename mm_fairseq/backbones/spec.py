@@ -3,7 +3,7 @@
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,23 +121,35 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
     return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
 
 
-def check_vocabulary(found: Resolved, text: str, vocabulary: int) -> None:
+def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str]) -> None:
     """See that a text backbone numbers its symbols as the data does.
 
     Args:
         found: of `resolve`.
         text: the text backbone's specification.
-        vocabulary: number of symbols in the data-bin's dictionary.
+        symbols: of the data-bin's dictionary, in the order of their numbers.
 
     Raises:
-        MMFairseqError: it knows more or fewer.
+        MMFairseqError: it knows more or fewer, or its dict.txt has others.
     """
-    known = found.entries.get("text", {}).get("args", {}).get("vocabulary", vocabulary)
-    if not 0 <= known - vocabulary <= 1:  # RoBERTa's <mask> stands behind the dictionary
+    if "text" not in found.entries:
+        return
+    entry, advice = found.entries["text"], "binarize with the tokenizer of that model"
+    known = entry["args"].get("vocabulary", len(symbols))
+    # RoBERTa's <mask> stands behind the dictionary.
+    if not 0 <= known - len(symbols) <= int(entry["name"] == "roberta"):
         raise MMFairseqError(
-            f"text backbone {text!r} knows {known} symbols, the data-bin's dict.txt {vocabulary}: "
-            "binarize with the tokenizer of that model"
+            f"text backbone {text!r} knows {known} symbols, the data-bin's dict.txt {len(symbols)}: {advice}"
         )
+    path = Path(found.files["text"])
+    own = (path if path.is_dir() else path.parent) / "dict.txt"
+    if found.files["text"] and entry["name"] == "roberta" and own.is_file():
+        lines = own.read_text(encoding="utf-8").splitlines()
+        theirs = [line.rpartition(" ")[0] for line in lines]
+        ours = list(symbols[len(symbols) - len(theirs) :])
+        if theirs != ours:
+            place = next((n for n, pair in enumerate(zip(theirs, ours)) if pair[0] != pair[1]), 0)
+            raise MMFairseqError(f"{own}:{place + 1}: {lines[place]!r}, the data-bin's dict.txt differs: {advice}")
 
 
 def build(entry: Mapping[str, Any]) -> Backbone:

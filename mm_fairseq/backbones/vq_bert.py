@@ -54,7 +54,11 @@ class VqBert(Backbone):
         self.max_input = self.vq.longest_input(self.most)
 
     def longest_input(self, frames: int) -> int:
-        return min(self.vq.longest_input(max(1, frames - ENDS)), self.max_input)
+        if frames <= ENDS:
+            raise MMFairseqError(
+                f"vq_bert gives {ENDS + 1} frames or more, <s> and </s> among them; the limit is {frames}"
+            )
+        return min(self.vq.longest_input(frames - ENDS), self.max_input)
 
     def layers(self) -> list[nn.Module]:
         return self.bert.layers()

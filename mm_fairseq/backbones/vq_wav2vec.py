@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from fairseq.modules import GumbelVectorQuantizer, KmeansVectorQuantizer
 from torch import Tensor
 
+from ..errors import MMFairseqError
 from .base import BACKBONES, Backbone, FeatureSeq
 from .files import options_of, pick
-from .wav2vec import ACTIVATIONS, EXTRACTOR, Extractor, feature_seq, read_wav2vec, run_block
+from .wav2vec import EXTRACTOR, Extractor, activation_of, feature_seq, read_wav2vec, run_block
 
 _OPTIONS: dict[str, Any] = {
     "vq_type": ("kmeans", "gumbel"),
@@ -26,6 +27,7 @@ _OPTIONS: dict[str, Any] = {
     "vq_depth": 1,
     "combine_groups": False,
 }
+_CODES = ("vector_quantizer.embedding", "vector_quantizer.vars")
 
 
 @BACKBONES.register("vq_wav2vec")
@@ -38,6 +40,7 @@ class VqWav2Vec(Backbone):
     """
 
     modality = "audio"
+    code_groups = 2  # by default
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class VqWav2Vec(Backbone):
                 vq_dim=self.dim,
                 time_first=False,
                 temp=(2.0, 0.5, 0.999995),
-                activation=ACTIVATIONS[activation](),
+                activation=activation_of(activation),
                 weight_proj_depth=vq_depth,
                 weight_proj_factor=2,
             )
@@ -90,7 +93,11 @@ class VqWav2Vec(Backbone):
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         args, saved = read_wav2vec(path)
         args |= options_of(saved.model, _OPTIONS, path)
-        return args, pick(saved.weights, ("feature_extractor.", "vector_quantizer."), path)
+        weights = pick(saved.weights, ("feature_extractor.", "vector_quantizer."), path)
+        codes = [weights[key].numel() for key in _CODES if key in weights]
+        if codes and args["vq_vars"] > codes[0]:
+            raise MMFairseqError(f"{path}: vq_vars is {args['vq_vars']}, more than the file has codes")
+        return args, weights
 
     def codes(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         """Numbers of the codes, (B, T, groups) from 0, 0 in the padding, and the padding mask (B, T)."""

@@ -269,7 +269,11 @@ def read_dictionary(path: Path) -> dict[str, int]:
         MMFairseqError: a line is not `<symbol> <count>`, or a symbol stands twice.
     """
     numbers: dict[str, int] = {}
-    for place, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MMFairseqError(f"{path}: not UTF-8 text: {error}") from error
+    for place, line in enumerate(content.removesuffix("\n").split("\n"), start=1):
         symbol, _, count = line.removesuffix(" #fairseq:overwrite").rpartition(" ")
         if not symbol or not count.isdecimal() or symbol in numbers:
             raise MMFairseqError(f"{path}:{place}: expected '<symbol> <count>', each symbol once; found {line[:80]!r}")

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary
 
 from ..backbones import BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
 from ..databin import CachedStream, DataBin, StreamReader, locked, remove_shard
+from ..databin.features import ABOUT
 from ..databin.format import shard_paths
-from ..datasets import Limits
+from ..datasets import Limits, load_dictionary
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES
 from ..media.faces import single_threaded
@@ -30,6 +30,7 @@ from .engines import cores, run_shards
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
 CODE_FRAMES = 2046  # of codes, where no limit is given: those of the BERT of 2048 tokens over them
+MOST_FRAMES = 10**9
 ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
 UNITS = {"audio": "samples", "text": "tokens", "video": "frames"}
 
@@ -157,8 +158,8 @@ def _check(settings: Settings) -> None:
     if settings.resume and settings.overwrite:
         raise MMFairseqError("--resume and --overwrite: one or the other")
     for modality, frames in settings.frames.items():
-        if frames < 1:
-            raise MMFairseqError(f"--max-positions-{modality[0]} {frames}: at least one frame of {modality} is needed")
+        if not 1 <= frames <= MOST_FRAMES:
+            raise MMFairseqError(f"--max-positions-{modality[0]} {frames}: allowed are 1 to {MOST_FRAMES}")
 
 
 def _device(name: str, local_rank: int) -> torch.device:
@@ -207,15 +208,14 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
         raise MMFairseqError(f"--backbone {option!r}: {data_bin} has no {modality}; it has {there}")
     if modality == "audio":
         data_bin.check_sample_rate(SAMPLE_RATE)
-    symbols = data_bin.path / "dict.txt"
-    dictionary = Dictionary.load(str(symbols)) if symbols.is_file() else Dictionary()
+    dictionary = load_dictionary(data_bin.path)
     if BACKBONES.get(Spec.parse(modality, text).name).learns and not Spec.parse(modality, text).files:
         raise MMFairseqError(
             f"--backbone {option!r}: without a pretrained file it learns in training, so nothing of it can be cached; "
             "name one, NAME:FILE"
         )
     found = resolve({modality: text}, set(), {"text": {"vocabulary": len(dictionary)}})
-    check_vocabulary(found, text, len(dictionary))
+    check_vocabulary(found, text, dictionary.symbols)
     model = BackboneSet(found.entries)
     model.load_pretrained(found)
     encoder, entry = model.encoders[modality], found.entries[modality]
@@ -249,6 +249,14 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
             number = path.stem.removeprefix("shard-")
             if number.isdecimal() and int(number) >= len(encoding.shards):
                 remove_shard(encoding.folder, int(number))
+
+
+def _abandon(encoding: Encoding) -> None:
+    """Remove the folder again where it has nothing but its description."""
+    with locked(encoding.folder):
+        if [path.name for path in encoding.folder.iterdir()] == [ABOUT]:
+            (encoding.folder / ABOUT).unlink()
+            encoding.folder.rmdir()
 
 
 def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> Iterator[str]:

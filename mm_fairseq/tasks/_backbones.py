@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .. import backbones
 from ..databin import CachedStream, DataBin, StreamReader, cached_streams
-from ..datasets import Limits
+from ..datasets import Limits, input_lengths
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES
 
@@ -25,32 +25,84 @@ def specifications(cfg: DictConfig, modalities: Sequence[str]) -> dict[str, str]
     return {name: str(cfg[f"{name}_backbone"]) for name in modalities}
 
 
-def resolve(cfg: DictConfig, modalities: Sequence[str], vocabulary: int, checkpoint: Path | None) -> backbones.Resolved:
+def resolve(
+    cfg: DictConfig, modalities: Sequence[str], symbols: Sequence[str], checkpoint: Path | None
+) -> backbones.Resolved:
     """What a new training is built from; a resumed one takes it from its checkpoint where a pretrained file is gone.
 
     Args:
         cfg: options of the model.
         modalities: of the training.
-        vocabulary: number of symbols in the data-bin's dictionary.
+        symbols: of the data-bin's dictionary.
         checkpoint: of the training that is resumed.
 
     Raises:
-        MMFairseqError: an option or a file is not usable.
+        MMFairseqError: an option or a file is not usable, or not what the training began with.
     """
     specs = specifications(cfg, modalities)
     finetune = {name.strip() for name in cfg.finetune_backbones.split(",") if name.strip()}
     if unknown := finetune - set(MODALITIES):
         raise MMFairseqError(f"--finetune-backbones {sorted(unknown)}; allowed: {', '.join(MODALITIES)}")
     finetune = set() if cfg.get("frozen_ssl") else finetune
+    saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"].get("backbone_args") if checkpoint else None
     files = [path for name, spec in specs.items() for path in backbones.Spec.parse(name, spec).files.values()]
-    if checkpoint is not None and not all(os.path.exists(path) for path in files):
-        saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"]["backbone_args"]
+    if saved and not all(os.path.exists(path) for path in files):
         return backbones.Resolved(saved, {}, {})
-    found = backbones.resolve(specs, finetune, {"text": {"vocabulary": vocabulary}})
-    backbones.spec.check_vocabulary(found, specs.get("text", ""), vocabulary)
-    for entry in found.entries.values():
-        entry["omitted"] = bool(cfg.omit_frozen_backbones and entry["frozen"])
+    found = backbones.resolve(specs, finetune, {"text": {"vocabulary": len(symbols)}})
+    backbones.check_vocabulary(found, specs.get("text", ""), symbols)
+    for name, entry in found.entries.items():
+        codes = backbones.BACKBONES.get(entry["name"]).code_groups
+        entry["omitted"] = bool(cfg.omit_frozen_backbones and entry["frozen"] and not codes)
+        if cfg.omit_frozen_backbones and entry["frozen"] and codes:
+            logger.warning("--omit-frozen-backbones: %s keeps %s, for its cached codes need it", name, entry["name"])
+    _check_unused(cfg, found.entries, finetune)
+    if saved:
+        _check_same(found.entries, saved, checkpoint)
     return found
+
+
+def _check_unused(cfg: DictConfig, entries: Mapping[str, dict[str, Any]], finetune: set[str]) -> None:
+    """Tell of options that have nothing to act on."""
+    learning = {name for name, entry in entries.items() if entry["sha256"] and not entry["frozen"]}
+    if not learning:
+        for option in ("finetune_top_layers", "freeze_finetune_updates", "backbone_lr"):
+            if cfg[option]:
+                raise MMFairseqError(
+                    f"--{option.replace('_', '-')} {cfg[option]}: no pretrained backbone learns; name some by "
+                    "--finetune-backbones"
+                )
+    for name in sorted(finetune - learning):
+        if name in entries:
+            logger.warning("--finetune-backbones %s: %s has no pretrained file", name, entries[name]["name"])
+
+
+def _check_same(entries: Mapping[str, dict[str, Any]], saved: Mapping[str, dict[str, Any]], place: Path | None) -> None:
+    """See that a training is resumed with the backbones that it began with.
+
+    Raises:
+        MMFairseqError: names what differs.
+    """
+    for modality in sorted({*entries, *saved}):
+        new, old = (side.get(modality, {"name": "none", "args": {}}) for side in (entries, saved))
+        if new["name"] == old["name"]:
+            old = {"omitted": False, "sha256": new["sha256"]} | backbones.complete(old)
+        for key in ("name", "sha256", "args", "omitted"):
+            if new[key] != old[key]:
+                raise MMFairseqError(
+                    f"{place} was begun with another {modality} backbone: {key} was {str(old[key])[:200]}, is "
+                    f"{str(new[key])[:200]}; give the same, or another --save-dir"
+                )
+
+
+def leave_alone(optimizer: Any, weights: Sequence[Any]) -> None:
+    """Take the gradients of weights, zeros though they are, from an optimizer that is about to step."""
+    waiting = {id(weight) for weight in weights}
+    for weight in weights:
+        weight.grad = None
+    if waiting and hasattr(optimizer, "fp32_params"):  # half precision: it steps copies
+        for weight, copy in zip(optimizer.fp16_params, optimizer.fp32_params, strict=True):
+            if id(weight) in waiting:
+                copy.grad = None
 
 
 class Sources:
@@ -130,8 +182,8 @@ class Sources:
             return f"made with the symbols {stream.symbols} around a text, here they are {self.symbols}"
         longest = self.limits[stream.modality].longest
         if longest != stream.longest:
-            lengths = StreamReader(self.data_bin.path / stream.modality).lengths
-            lengths = lengths + 2 * (lengths > 0) if stream.modality == "text" else lengths
+            raw = StreamReader(self.data_bin.path / stream.modality)
+            lengths = input_lengths(stream.modality, raw.lengths)
             cut = [np.minimum(lengths, limit or lengths.max(initial=0)) for limit in (longest, stream.longest)]
             if different := int((cut[0] != cut[1]).sum()):
                 return (
@@ -146,7 +198,7 @@ NOTHING = "nothing of that backbone was extracted"
 def _cacheable(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """What of a backbone may be cached: all of it if it does not learn, else the part of it that never does."""
     backbone = backbones.BACKBONES.get(entry["name"])
-    front = backbone.front(entry)
+    front = None if entry.get("omitted") else backbone.front(entry)
     fixed = entry["frozen"] or not backbone.learns
     return [backbones.complete(each) for each in (entry if fixed else None, front) if each is not None]
 
@@ -161,18 +213,20 @@ def separate_learning_rate(model_cfg: DictConfig, model: Any) -> None:
     Both groups have the optimizer and the scheduler that the options name.
 
     Raises:
-        MMFairseqError: the rate is negative, no pretrained backbone learns, or half precision flattens all parameters.
+        MMFairseqError: the rate is negative, or half precision flattens parameters that must be told apart.
     """
     rate, root = model_cfg.backbone_lr, cast(Any, model_cfg._get_parent())
     if rate < 0:
         raise MMFairseqError(f"--backbone-lr {rate}: must not be negative")
-    if not rate or not root or not root.get("optimizer") or root.optimizer._name == "composite":
+    if not root or not root.get("optimizer") or root.optimizer._name == "composite":
         return
     learning = model.backbones.tuned_parameters()
-    if not learning:
-        raise MMFairseqError(f"--backbone-lr {rate}: no pretrained backbone learns; name some by --finetune-backbones")
-    if root.common.fp16 and not root.common.fp16_no_flatten_grads:
-        raise MMFairseqError("--backbone-lr with --fp16 needs --fp16-no-flatten-grads")
+    half = root.common.fp16 or root.common.get("bf16")
+    for option in ("backbone_lr", "freeze_finetune_updates"):
+        if model_cfg[option] and learning and half and not root.common.fp16_no_flatten_grads:
+            raise MMFairseqError(f"--{option.replace('_', '-')} in half precision needs --fp16-no-flatten-grads")
+    if not rate:
+        return
     for weight in learning:
         weight.param_group = "backbones"
     first, groups = root.optimization.lr[0], {}

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 
 from .. import backbones
 from ..databin import DataBin, Place, fingerprint
-from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities
+from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities, load_dictionary
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, normalised
 from ..metrics import log_name
@@ -85,8 +85,7 @@ class EmotionPredictionTask(FairseqTask):
         return [asdict(target) | {"classes": list(target.classes)} for target in chosen]
 
     def _read_dictionary(self) -> list[str]:
-        path = self.data_bin.path / "dict.txt"
-        return Dictionary.load(str(path)).symbols if path.is_file() else Dictionary().symbols
+        return load_dictionary(self.data_bin.path).symbols
 
     def _choose_modalities(self) -> list[str]:
         there = sorted(set(self.state.meta["streams"]) & set(MODALITIES))
@@ -152,7 +151,7 @@ class EmotionPredictionTask(FairseqTask):
             getattr(self.state, name)  # made now, so that it is saved
         self.run.check_selection([*_results.metric_names(self.kinds), "loss"])
         with backbones.unsafe_checkpoints(self.cfg.allow_unsafe_checkpoints):
-            found = _backbones.resolve(cfg, self.state.modalities, len(self.state.dictionary), checkpoint)
+            found = _backbones.resolve(cfg, self.state.modalities, self.state.dictionary, checkpoint)
         if cfg.backbone_args is None:
             with open_dict(cfg):
                 cfg.backbone_args = found.entries
@@ -251,8 +250,7 @@ class EmotionPredictionTask(FairseqTask):
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """As fairseq's; backbones that wait for --freeze-finetune-updates are not touched, by weight decay neither."""
-        for weight in model.backbones.idle():
-            weight.grad = None
+        _backbones.leave_alone(optimizer, model.backbones.idle())
         super().optimizer_step(optimizer, model, update_num)
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> tuple[Any, int, dict[str, Any]]:

@@ -99,6 +99,30 @@ def test_the_first_updates_leave_it_alone():
         assert len(used) == len(list(model.parameters()))
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_taking_part_does_not_overflow_half_precision(waits):
+    """The sum of all weights may be beyond 65504; zero times infinity is not a number."""
+    model = backbones(frozen_updates=1 if waits else 0).half().train()
+    model.set_num_updates(0)
+    with torch.no_grad():
+        model.encoders["text"].encoder.sentence_encoder.embed_tokens.weight += 500
+    inputs, masks = batch(missing=range(4) if not waits else ())
+    found = model(inputs, masks)["text"].x
+    assert found.requires_grad
+    assert found.isfinite().all()
+
+
+def test_layers_where_there_are_none_are_named(caplog):
+    BackboneSet({"audio": entry("wav2vec") | {"sha256": {"file": "ab"}}}, top_layers=2)
+    assert "--finetune-top-layers: the audio backbone has no layers" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"top_layers": -1}, {"frozen_updates": -1}])
+def test_negative_numbers(options):
+    with pytest.raises(MMFairseqError, match=r"-1: must not be negative"):
+        backbones(**options)
+
+
 def test_those_that_were_not_pretrained_learn_from_the_start():
     model = BackboneSet({"text": entry("roberta")}, top_layers=1, frozen_updates=5).train()
     assert any(".layers.0" in name for name in learns(model))

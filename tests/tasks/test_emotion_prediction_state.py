@@ -156,3 +156,55 @@ def test_resuming_takes_what_is_gone_from_the_checkpoint(own_data_bin, checkpoin
     assert {key: value.shape for key, value in rebuilt.state_dict().items()} == {
         key: value.shape for key, value in model.state_dict().items()
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("file", r"checkpoint_last\.pt was begun with another text backbone: sha256 was .* is "),
+        ("layer", r"another text backbone: args was "),
+        ("other", r"another text backbone: name was roberta, is embedding"),
+        ("omitted", r"another text backbone: omitted was True, is False"),
+        ("modalities", r"another audio backbone: name was none, is mfcc"),
+    ],
+)
+def test_resuming_with_another_backbone_is_refused(own_data_bin, checkpoints, tmp_path, change, words):
+    shutil.copyfile(checkpoints / "roberta" / "dict.txt", own_data_bin / "dict.txt")
+    pretrained = shutil.copytree(checkpoints / "roberta", tmp_path / "roberta")
+
+    def build(text=f"roberta:{pretrained}", modalities="text", **options):
+        model = model_cfg(text_backbone=text, encoder_attention_heads=4, **options)
+        where = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt"}
+        cfg = OmegaConf.create({"model": model, "checkpoint": where})
+        task = task_of(own_data_bin, modalities=modalities)
+        task.build_model(cfg.model)
+        return task, OmegaConf.to_container(cfg)
+
+    task, cfg = build(omit_frozen_backbones=change == "omitted")
+    torch.save({"task_state": task.state_dict(), "cfg": cfg}, tmp_path / "checkpoint_last.pt")
+    if change != "omitted":
+        build()  # the same goes on
+    if change == "file":
+        state = torch.load(pretrained / "model.pt", weights_only=True)
+        state["model"]["encoder.sentence_encoder.layers.0.fc1.weight"] *= 2
+        torch.save(state, pretrained / "model.pt")
+    again = {"layer": {"text": f"roberta:{pretrained},layer=1"}, "other": {"text": "embedding:dim=8"}}
+    again["modalities"] = {"modalities": "audio,text"}
+    with pytest.raises(MMFairseqError, match=words):
+        build(**again.get(change, {}))
+
+
+def test_text_model_and_dictionary_must_name_the_same_symbols(own_data_bin, checkpoints):
+    lines = (checkpoints / "roberta" / "dict.txt").read_text().splitlines()
+    lines[0], lines[1] = lines[1], lines[0]
+    (own_data_bin / "dict.txt").write_text("\n".join(lines) + "\n")
+    task = task_of(own_data_bin, t_only=True)
+    with pytest.raises(MMFairseqError, match=r"dict\.txt:1: .* the data-bin's dict\.txt differs: binarize with the"):
+        task.build_model(model_cfg(text_backbone=f"roberta:{checkpoints}/roberta", encoder_attention_heads=4))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe 1\n", b"word\n", b"word 1\nword 1\n", b"<unk> 3\n"])
+def test_a_damaged_dictionary_is_named(own_data_bin, content):
+    (own_data_bin / "dict.txt").write_bytes(content)
+    with pytest.raises(MMFairseqError, match=r"dict\.txt"):
+        task_of(own_data_bin, t_only=True).build_model(model_cfg())
