@@ -36,3 +36,14 @@ class Spectrum(SinglePrecision, Backbone):
         frames = ((lengths - self.receptive_field).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
         mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
         return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)
+
+
+def at_least_one(**sizes: int) -> None:
+    """Check sizes by name.
+
+    Raises:
+        ValueError: one is less than 1.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}={size}: at least 1")

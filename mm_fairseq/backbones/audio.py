@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import MMFairseqError
 from .base import SAMPLE_RATE
-from .files import model_args, plain, read_checkpoint
+from .files import model_args, names, plain, read_checkpoint, state_dict
 
 _FINE_TUNED = ("w2v_encoder.w2v_model.", "encoder.w2v_model.")  # in a CTC model, in a sequence-to-sequence model
 
@@ -30,10 +30,9 @@ def read_audio(path: Path) -> Saved:
     """
     state = read_checkpoint(path)
     model, task = _options(state, path)
-    weights = state.get("model")
-    if not isinstance(weights, dict):
-        raise MMFairseqError(f"{path}: no `model` in the file; its keys are {sorted(state)}")
-    bare = {str(key).removeprefix("module."): value for key, value in weights.items()}
+    if "model" not in state:
+        raise MMFairseqError(f"{path}: no `model` in the file; its keys are {names(state, 8)}")
+    bare = state_dict(state["model"], path)
     prefix = next((each for each in _FINE_TUNED if any(key.startswith(each) for key in bare)), "")
     if prefix:
         inner = model.get("w2v_args")

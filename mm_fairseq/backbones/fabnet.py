@@ -45,8 +45,8 @@ class FabNet(Backbone):
     @classmethod
     def read(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = read_checkpoint(path)
-        full = state.get("state_dict_model") or state.get("state_dict") or state
-        weights = pick(full, ("encoder.",), path)
+        place = next((name for name in ("state_dict_model", "state_dict") if name in state), None)
+        weights = pick(state[place] if place else state, ("encoder.",), path)
         for key in list(weights):
             if key.endswith("running_var"):  # files of torch < 0.4.1 lack the counter
                 weights.setdefault(key.replace("running_var", "num_batches_tracked"), torch.zeros((), dtype=torch.long))

@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import logging
+import math
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MAX_LAYERS = 64
 MAX_SIZE = 8192
+MAX_OPTION = 2**14
+_REFUSED = re.compile(r"unsupported (?:global: |class )?(?:GLOBAL )?([\w.]+)", re.IGNORECASE)
 _unsafe: ContextVar[bool] = ContextVar("unsafe", default=False)
 
 
@@ -46,16 +50,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=not _unsafe.get())
     except Exception as error:  # torch raises a dozen kinds for broken and for refused files
-        reason = (str(error) or repr(error)).splitlines()[0]
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            found = next((line for line in str(error).splitlines() if "Unsupported" in line), reason)
-            reason = (
-                f"it holds more than plain types ({found.strip()}); if you trust its source, --allow-unsafe-checkpoints"
-            )
+        if foreign := refused_type(error):
+            reason = f"it holds more than plain types ({foreign}); if you trust its source, --allow-unsafe-checkpoints"
+        elif isinstance(error, OSError):
+            reason = str(error)
+        else:
+            reason = "empty or cut short, or no checkpoint at all"
         raise MMFairseqError(f"{path}: not a readable checkpoint: {reason}") from error
     if not isinstance(state, dict):
         raise MMFairseqError(f"{path}: expected a dictionary, found {type(state).__name__}")
     return state
+
+
+def refused_type(error: Exception) -> str:
+    """The name that a file holds and torch refused to load, for it is no plain type; empty if something else is wrong.
+
+    Torch's own message tells its reader to load the file all the same.
+    """
+    found = _REFUSED.search(str(error))
+    return found[1].rstrip(".") if found and not found[1].startswith("operand") else ""
 
 
 def sha256(paths: Iterable[Path]) -> str:
@@ -85,18 +98,38 @@ def model_args(state: dict[str, Any], path: Path) -> dict[str, Any]:
     if given is None:
         given = plain((plain(state.get("cfg")) or {}).get("model"))
     if given is None:
-        raise MMFairseqError(f"{path}: neither `args` nor `cfg.model` in the file; its keys are {sorted(state)[:8]}")
+        raise MMFairseqError(f"{path}: neither `args` nor `cfg.model` in the file; its keys are {names(state, 8)}")
     return given
+
+
+def names(state: Mapping[Any, Any], most: int) -> list[str]:
+    """Of what a file holds, the first few, for messages."""
+    return sorted(map(str, state))[:most]
+
+
+def state_dict(weights: Any, path: Path) -> dict[str, Any]:
+    """The weights of a file by name; `module.` in front is taken off.
+
+    Raises:
+        MMFairseqError: it is no dictionary with names.
+    """
+    if not isinstance(weights, dict):
+        raise MMFairseqError(f"{path}: the weights are a {type(weights).__name__}, expected a dictionary of tensors")
+    if odd := [key for key in weights if not isinstance(key, str)]:
+        raise MMFairseqError(f"{path}: a weight is named {odd[0]!r}, expected a string")
+    return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
 def options_of(saved: Mapping[str, Any], defaults: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The options named in `defaults`, each checked to be of the type of its default (a number will do for a float).
 
+    Whole numbers must lie between 0 and `most_of`, others must be finite.
+
     A default that is a tuple of strings lists what is allowed; its first is the default. One that is a type stands for
     none: the option is left out where the file has none.
 
     Raises:
-        MMFairseqError: a value of another type, or not allowed.
+        MMFairseqError: a value of another type, too large, or not allowed.
     """
     out = {}
     for name, default in defaults.items():
@@ -112,20 +145,29 @@ def options_of(saved: Mapping[str, Any], defaults: Mapping[str, Any], path: Path
             raise MMFairseqError(f"{path}: {name} is {value!r}, expected a value of type {kind.__name__}")
         if isinstance(default, tuple) and value not in default:
             raise MMFairseqError(f"{path}: {name} is {value!r}; allowed: {', '.join(default)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise MMFairseqError(f"{path}: {name} is {value}; it must be finite")
+        if kind is int and not 0 <= value <= most_of(name):
+            raise MMFairseqError(f"{path}: {name} is {value}; allowed: 0 to {most_of(name)}")
         out[name] = kind(value)
     return out
 
 
-def pick(weights: Mapping[str, Any], prefixes: tuple[str, ...], path: Path) -> dict[str, Tensor]:
+def most_of(option: str) -> int:
+    """The largest value of a whole number among the options of a file."""
+    return MAX_LAYERS if option.endswith(("_layers", "_depth")) else MAX_OPTION
+
+
+def pick(weights: Any, prefixes: tuple[str, ...], path: Path) -> dict[str, Tensor]:
     """The entries of a state dict that begin with one of `prefixes`; `module.` in front is taken off.
 
     Raises:
-        MMFairseqError: a prefix has no entry, or an entry is no tensor.
+        MMFairseqError: no state dict, a prefix has no entry, or an entry is no tensor.
     """
-    bare = {key.removeprefix("module."): value for key, value in weights.items()}
+    bare = state_dict(weights, path)
     for prefix in prefixes:
         if not any(key.startswith(prefix) for key in bare):
-            raise MMFairseqError(f"{path}: no weights named {prefix}*; the file has {sorted(bare)[:4]} ...")
+            raise MMFairseqError(f"{path}: no weights named {prefix}*; the file has {names(bare, 4)} ...")
     chosen = {key: value for key, value in bare.items() if key.startswith(prefixes)}
     for key, value in chosen.items():
         if not isinstance(value, Tensor):
@@ -149,7 +191,7 @@ def conv_layers(value: Any, default: Sequence[Sequence[int]], where: str) -> lis
     try:
         layers = _fold(ast.parse(value.strip(), mode="eval").body) if isinstance(value, str) else value
         out = [[int(number) for number in layer] for layer in layers]
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, ArithmeticError, SyntaxError, RecursionError, MemoryError):
         out = []
     if not 0 < len(out) <= MAX_LAYERS or any(
         len(layer) != 3 or not all(0 < n <= MAX_SIZE for n in layer) for layer in out
@@ -168,12 +210,18 @@ def receptive_field(layers: Sequence[Sequence[int]]) -> tuple[int, int]:
 
 
 def _fold(node: ast.AST) -> list:
-    """Literal lists joined by `+` and repeated by `*`."""
+    """Literal lists joined by `+` and repeated by `*`, of at most `MAX_LAYERS` elements."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _fold(node.left) + _fold(node.right)
+        return _few(_fold(node.left), 1) + _few(_fold(node.right), 1)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         times = ast.literal_eval(node.right)
-        if not isinstance(times, int) or not 0 < times <= MAX_LAYERS:
+        if not isinstance(times, int) or times < 1:
             raise ValueError(times)
-        return _fold(node.left) * times
+        return _few(_fold(node.left), times)
     return list(ast.literal_eval(node))
+
+
+def _few(layers: list, times: int) -> list:
+    if len(layers) * times > MAX_LAYERS:
+        raise ValueError(f"more than {MAX_LAYERS} layers")
+    return layers * times

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..modules.standardised import Standardised
-from ._spectrum import Spectrum
+from ._spectrum import Spectrum, at_least_one
 from .base import BACKBONES, SAMPLE_RATE
 
 FLOOR = 1e-6  # added to the power before the logarithm, as torchaudio's MFCC does
@@ -21,8 +21,7 @@ class LogMel(Spectrum):
     """
 
     def __init__(self, n_mels: int = 80, n_fft: int = 400, hop: int = 160) -> None:
-        if hop < 1 or n_mels < 1:
-            raise ValueError(f"hop={hop}, n_mels={n_mels}: at least 1")
+        at_least_one(n_mels=n_mels, n_fft=n_fft, hop=hop)
         from torchaudio.transforms import MelSpectrogram
 
         mel = MelSpectrogram(SAMPLE_RATE, n_fft=n_fft, hop_length=hop, n_mels=n_mels, center=False)

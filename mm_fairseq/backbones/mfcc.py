@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..modules.standardised import Standardised
-from ._spectrum import Spectrum
+from ._spectrum import Spectrum, at_least_one
 from .base import BACKBONES, SAMPLE_RATE
 
 
@@ -20,8 +20,7 @@ class Mfcc(Spectrum):
     """
 
     def __init__(self, n_mfcc: int = 40, n_fft: int = 400, hop: int = 160, n_mels: int = 64) -> None:
-        if hop < 1:
-            raise ValueError(f"hop={hop}: at least 1 sample")
+        at_least_one(n_mfcc=n_mfcc, n_fft=n_fft, hop=hop, n_mels=n_mels)
         from torchaudio.transforms import MFCC  # a mismatched torchaudio fails here, not when the package is imported
 
         mel = {"n_fft": n_fft, "hop_length": hop, "n_mels": n_mels, "center": False}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from .base import BACKBONES, Backbone, FeatureSeq, chosen_states
-from .files import model_args, options_of, pick, read_checkpoint
+from .files import model_args, options_of, pick, read_checkpoint, state_dict
 
 _SIZES = {"encoder_layers": int, "encoder_embed_dim": int, "encoder_ffn_embed_dim": int, "encoder_attention_heads": int}
 _OTHERS = {
@@ -78,7 +78,10 @@ class Roberta(Backbone):
         self.pad = dictionary.pad()
         self.chosen = chosen_states(layer, args.encoder_layers)
         self.states = len(self.chosen)
-        self.encoder.sentence_encoder.layers[max(self.chosen) :].requires_grad_(False)  # they never run
+        inner = self.encoder.sentence_encoder
+        inner.layers[max(self.chosen) :].requires_grad_(False)  # they never run
+        if inner.layer_norm is not None and max(self.chosen) < args.encoder_layers:
+            inner.layer_norm.requires_grad_(False)
 
     def layers(self) -> list[nn.Module]:
         return list(self.encoder.sentence_encoder.layers[: max(self.chosen)])
@@ -104,10 +107,14 @@ class Roberta(Backbone):
         else:
             raise MMFairseqError(f"{path}: the options lack {missing}")
         args = options_of({**saved, **sizes}, {**_SIZES, **_OTHERS}, path)
-        weights = {_modern(key): value for key, value in state["model"].items()}
-        weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path))
+        weights = {_modern(key): value for key, value in state_dict(state["model"], path).items()}
+        weights = _split_projections(pick(weights, ("encoder.sentence_encoder.",), path), path)
         weights.setdefault("encoder.sentence_encoder.version", torch.tensor([3.0]))  # old files lack it
-        args["vocabulary"] = weights["encoder.sentence_encoder.embed_tokens.weight"].size(0)
+        symbols = weights.get(name := "encoder.sentence_encoder.embed_tokens.weight")
+        if symbols is None or symbols.dim() != 2:
+            found = "missing" if symbols is None else f"of shape {tuple(symbols.shape)}"
+            raise MMFairseqError(f"{path}: {name} is {found}, expected a vector for each symbol")
+        args["vocabulary"] = symbols.size(0)
         return args, weights
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
@@ -131,12 +138,14 @@ def _modern(key: str) -> str:
     return key.replace(".emb_layer_norm.", ".layernorm_embedding.")
 
 
-def _split_projections(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _split_projections(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Split `in_proj_{weight,bias}`, the query, key and value projections in one, as old files have them."""
     out: dict[str, Tensor] = {}
     for key, value in weights.items():
         stem, found, kind = key.rpartition("in_proj_")
         if found:
+            if value.dim() == 0 or value.size(0) % 3:
+                raise MMFairseqError(f"{path}: {key} is of shape {tuple(value.shape)}, expected three parts")
             for name, part in zip("qkv", value.chunk(3), strict=True):
                 out[f"{stem}{name}_proj.{kind}"] = part
         else:

@@ -23,6 +23,19 @@ EXTRACTOR = ((512, 10, 5), (512, 8, 4), (512, 4, 2), (512, 4, 2), (512, 4, 2), (
 AGGREGATOR = tuple((512, kernel, 1) for kernel in range(2, 14))
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def activation_of(name: str) -> nn.Module:
+    """The module of an activation's name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation={name!r}: allowed are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
 _EXTRACTOR_OPTIONS: dict[str, Any] = {
     "log_compression": True,
     "skip_connections_feat": False,
@@ -56,7 +69,7 @@ class Extractor(ConvFeatureExtractionModel):
             skip_connections=skip_connections_feat,
             residual_scale=residual_scale,
             non_affine_group_norm=non_affine_group_norm,
-            activation=ACTIVATIONS[activation](),
+            activation=activation_of(activation),
         )
         self.receptive_field, self.stride = receptive_field(conv_feature_layers)
         self.dim = conv_feature_layers[-1][0]
@@ -145,7 +158,7 @@ class Wav2Vec(Backbone):
             non_affine_group_norm=non_affine_group_norm,
             conv_bias=not no_conv_bias,
             zero_pad=agg_zero_pad,
-            activation=ACTIVATIONS[activation](),
+            activation=activation_of(activation),
         )
         if features == "z":
             self.feature_aggregator.requires_grad_(False)  # it never runs

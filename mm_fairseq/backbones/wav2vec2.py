@@ -19,7 +19,7 @@ from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
 from .audio import frames_of, read_audio
 from .base import BACKBONES, Backbone, FeatureSeq, chosen_states
-from .files import MAX_LAYERS, MAX_SIZE, conv_layers, options_of, pick, receptive_field
+from .files import conv_layers, most_of, options_of, pick, receptive_field
 from .wav2vec import feature_seq, run_block
 
 EXTRACTOR = ((512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2)
@@ -141,14 +141,13 @@ class Wav2Vec2(Backbone):
         args |= options_of(saved.model, _OPTIONS, path)
         args |= options_of({"normalize": saved.model.get("normalize")} | dict(saved.task), {"normalize": False}, path)
         for option, value in args.items():
-            most = MAX_LAYERS if option in ("encoder_layers", "pos_conv_depth") else MAX_SIZE
-            if type(value) is int and not 1 <= value <= most:
-                raise MMFairseqError(f"{path}: {option} is {value}; allowed: 1 to {most}")
+            if type(value) is int and value < 1:
+                raise MMFairseqError(f"{path}: {option} is {value}; allowed: 1 to {most_of(option)}")
         known = (*_WEIGHTS, "post_extract_proj.", *cls.left_out)
         if unknown := sorted(key for key in saved.weights if not key.startswith(known)):
             raise MMFairseqError(f"{path}: weights that no {cls.names[0]} has: {', '.join(unknown[:4])}")
-        weights = pick(saved.weights, _WEIGHTS, path)
-        return args, weights | {k: v for k, v in saved.weights.items() if k.startswith("post_extract_proj.")}
+        projects = any(key.startswith("post_extract_proj.") for key in saved.weights)
+        return args, pick(saved.weights, (*_WEIGHTS, *["post_extract_proj."] * projects), path)
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         samples = (~padding_mask).sum(1)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mm_fairseq.backbones.files import (
     read_checkpoint,
     receptive_field,
     sha256,
+    state_dict,
     unsafe_checkpoints,
 )
 from mm_fairseq.errors import MMFairseqError
@@ -47,6 +49,33 @@ def test_foreign_types_are_refused_and_the_way_out_is_named(foreign):
     assert not (foreign.parent / "touched").exists()
 
 
+class Hook:
+    """What it is given is called when it is unpickled."""
+
+    def __init__(self, call, *args):
+        self.call, self.args = call, args
+
+    def __reduce__(self):
+        return self.call, self.args
+
+
+@pytest.mark.parametrize("call", [os.system, eval, Path.touch], ids=["blocked", "builtin", "method"])
+def test_what_was_refused_is_named_and_torchs_advice_is_not_passed_on(tmp_path, call):
+    torch.save({"trap": Hook(call, str(tmp_path / "sprung"))}, tmp_path / "trap.pt")
+    with pytest.raises(MMFairseqError) as error:
+        read_checkpoint(tmp_path / "trap.pt")
+    name = {os.system: "posix.system", eval: "eval", Path.touch: "getattr"}[call]
+    assert f"more than plain types ({name}); if you trust its source, --allow-unsafe-checkpoints" in str(error.value)
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello world\n" * 50, bytes(range(256)), b"PK\x03\x04 cut"])
+def test_what_is_no_checkpoint_is_called_so(tmp_path, content):
+    (tmp_path / "odd.pt").write_bytes(content)
+    with pytest.raises(MMFairseqError, match=r"odd\.pt: not a readable checkpoint: empty or cut short, or no checkpoint"):
+        read_checkpoint(tmp_path / "odd.pt")
+
+
 def test_the_way_out_is_logged_and_ends(foreign, caplog):
     with caplog.at_level(logging.WARNING), unsafe_checkpoints(True):
         assert read_checkpoint(foreign)["model"] == {}
@@ -68,7 +97,8 @@ def test_options_in_every_form_become_a_dictionary(options):
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"args": 5}, {"args": None, "cfg": 5}, {"cfg": {"model": None}}, {"cfg": {"task": {}}}]
+    "state",
+    [{}, {"args": 5}, {"args": None, "cfg": 5}, {"cfg": {"model": None}}, {"cfg": {"task": {}}}, {1: 2, "a": 3}],
 )
 def test_files_without_options(state):
     with pytest.raises(MMFairseqError, match=r"model\.pt: neither `args` nor `cfg\.model`"):
@@ -99,13 +129,28 @@ def test_options_are_taken_by_name_with_defaults():
         (("relu", "gelu"), "__import__('os')", "allowed: relu, gelu"),
         (("relu", "gelu"), 3, "type str"),
         (int, [1], "type int"),
+        (12, -1, "allowed: 0 to 16384"),
+        (12, 10**7, "allowed: 0 to 16384"),
+        (0.1, float("nan"), "must be finite"),
     ],
 )
-def test_options_of_another_type_are_errors(default, value, words):
+def test_options_of_another_type_or_size_are_errors(default, value, words):
     with pytest.raises(MMFairseqError) as error:
         options_of({"layers": value}, {"layers": default}, FILE)
     assert "model.pt" in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("option", ["encoder_layers", "vq_depth"])
+def test_layers_are_few(option):
+    with pytest.raises(MMFairseqError, match=rf"model\.pt: {option} is 65; allowed: 0 to 64"):
+        options_of({option: 65}, {option: int}, FILE)
+
+
+@pytest.mark.parametrize(("weights", "words"), [([1], "are a list"), (torch.ones(2), "Tensor"), ({1: 2}, "named 1")])
+def test_state_dicts_have_names(weights, words):
+    with pytest.raises(MMFairseqError, match=rf"model\.pt: .*{words}"):
+        state_dict(weights, FILE)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +171,7 @@ def test_conv_layers(value, expected):
     [
         *("", "[]", "[(512, 10)]", "[(512, 10, 0)]", "[('a', 1, 1)]", "[(1, 1, 1)] * 65", "[(1, 1, 1)] * 10 ** 9"),
         *("open('x', 'w')", "(" * 9999, "[" * 200000, "[(9, 9, 9) for _ in range(2)]", 7, [[1, 2, "x"]], object()),
+        *("[(1e400, 3, 1)]", [[float("inf"), 3, 1]], "[(4, 3, 1)]" + " * 64" * 9, "[(4, 3, 1)] * 64 + [(4, 3, 1)]"),
     ],
 )
 def test_other_conv_layers_are_errors(value, tmp_path, monkeypatch):
