@@ -109,7 +109,14 @@ def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Set
         if DataBin(data_bin).meta != meta:
             raise MMFairseqError(f"{data_bin}: was binarized anew just now; try again")
         encodings = plan(found, backbones, settings, device)
-        return [line for encoding in encodings for line in run(encoding, settings, workers)]
+        lines = []
+        for encoding in encodings:
+            try:
+                lines += run(encoding, settings, workers)
+            except MMFairseqError:
+                _abandon(encoding)
+                raise
+        return lines
 
 
 def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:

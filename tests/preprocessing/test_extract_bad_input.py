@@ -14,14 +14,14 @@ from mm_fairseq.preprocessing import extract
 from mm_fairseq.preprocessing.extract import Share
 
 
-def spoilt(monkeypatch, value):
-    """One number of the features of one utterance is `value`."""
+def spoilt(monkeypatch, value, place=7):
+    """One number of the features of the utterance that comes in this place is `value`."""
     original, calls = Mfcc.forward, []
 
     def forward(self, x, padding_mask):
         out = original(self, x, padding_mask)
         calls.append(x)
-        if len(calls) == 7:
+        if len(calls) == place:
             out.x[0, 1, 2] = value
         return out
 
@@ -49,6 +49,14 @@ def test_numbers_that_cannot_be_stored_are_named(own, monkeypatch, value, dtype,
         *(f"shard-00000.{kind}" for kind in ("bin", "idx", "json")),
         "stream.json",
     ]
+
+
+def test_no_folder_stays_where_nothing_was_made(own, monkeypatch):
+    spoilt(monkeypatch, float("nan"), place=1)
+    with pytest.raises(MMFairseqError, match="not finite"):
+        make(own, {"audio": "mfcc"})
+    assert [str(path) for path in own.glob("*@*/*")] == []
+    assert not list(own.glob("*@*"))
 
 
 def flip(path, place, value=None):

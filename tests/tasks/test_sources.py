@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from task_factory import model_cfg, task_of
 
+from mm_fairseq.backbones import resolve
 from mm_fairseq.databin import CachedStream
 from mm_fairseq.databin.format import open_shard
 from mm_fairseq.databin.writer import write_shard
@@ -23,7 +24,7 @@ MFCC = CachedStream(
 def cache(data_bin, stream=MFCC, source=None):
     """Write made-up features, row number by row number."""
     raw, receipt = open_shard(data_bin / stream.modality, 0)
-    items = [np.full((2, stream.dim), row, stream.dtype) for row in range(len(raw))]
+    items = [np.full((2, stream.dim), row % 16, stream.dtype) for row in range(len(raw))]
     notes = {"source": source or receipt["sha256"]["bin"]}
     write_shard(stream.write(data_bin), 0, items, stream.dtype, stream.dim, notes=notes)
 
@@ -41,7 +42,7 @@ def test_cached_features_are_read(own_data_bin):
     data = task.dataset("valid")
     inputs = data.collater([data[0], data[1]])["net_input"]
     assert inputs["inputs"]["audio"].shape == (2, 2, DIM)
-    assert inputs["inputs"]["audio"][:, 0, 0].tolist() == data.rows[:2].tolist()
+    assert inputs["inputs"]["audio"][:, 0, 0].tolist() == (data.rows[:2] % 16).tolist()
     assert inputs["inputs"]["text"].dim() == 2
     raw = built(own_data_bin, backbone_source="raw").dataset("valid")
     assert raw.collater([raw[0]])["net_input"]["inputs"]["audio"].dim() == 2
@@ -110,6 +111,32 @@ def test_backbones_that_learn_read_raw_data(own_data_bin, checkpoints):
         built(own_data_bin, model, backbone_source="cached")
     task = built(own_data_bin, model | {"finetune_backbones": "text"}, backbone_source="cached")
     assert set(task.sources.readers) == {"audio"}
+
+
+def codes_of(checkpoints):
+    codes = f"{checkpoints}/vq_wav2vec/vq-wav2vec_kmeans.pt"
+    return {"vq_wav2vec": f"vq_wav2vec:{codes}", "vq_bert": f"vq_bert:{checkpoints}/bert_kmeans,vq={codes}"}
+
+
+@pytest.mark.parametrize("name", ["vq_wav2vec", "vq_bert"])
+def test_codes_are_no_features_to_a_backbone_that_is_omitted(own_data_bin, checkpoints, caplog, name):
+    specs = codes_of(checkpoints)
+    entry = resolve({"audio": specs["vq_wav2vec"]}, set(), {}).entries["audio"]
+    cache(own_data_bin, CachedStream("audio", entry["name"], entry["args"], entry["sha256"], None, (), "int16", 2))
+    task = task_of(own_data_bin, modalities="audio")
+    model = {"audio_backbone": specs[name], "omit_frozen_backbones": True, "encoder_attention_heads": 4}
+    if name == "vq_bert":  # it has no features of its own there
+        task.build_model(model_cfg(**model))
+        with pytest.raises(MMFairseqError, match=r"no cached features for audio backbone 'vq_bert': nothing of that"):
+            task.load_dataset("valid")
+        return
+    built = task.build_model(model_cfg(**model)).eval()  # the codes need its codebook
+    assert "audio keeps vq_wav2vec, for its cached codes need it" in caplog.text
+    task.load_dataset("valid")
+    data = task.dataset("valid")
+    batch = data.collater([data[0], data[1]])["net_input"]
+    assert not batch["inputs"]["audio"].is_floating_point()
+    assert built(**batch)["logits"]["emotion"].isfinite().all()
 
 
 def test_audio_of_another_rate(own_data_bin):
