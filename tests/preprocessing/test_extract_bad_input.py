@@ -78,7 +78,8 @@ def test_damaged_raw_items_are_named(own, specs):
     flip(own / "audio/shard-00004.bin", 100)
     with pytest.raises(MMFairseqError, match=r"audio/shard-00004\.bin: not the bytes .*'utt020' to 'utt023'"):
         make(own, {"audio": specs["audio"]}, workers=2)
-    for name in specs:
+    assert cached_streams(own, "text") == []  # its first shard is the damaged one
+    for name in ("audio", "video"):
         (stream,) = cached_streams(own, name)
         with pytest.raises(MMFairseqError, match="shards are missing"):
             stream.open(own, 24)
