@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from .base import chosen_states
+from .files import refused_type
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 POOLER = "pooler."
@@ -141,14 +142,38 @@ def read_folder(path: Path, types: Sequence[str], **fixed: Any) -> tuple[dict[st
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # or the report would go to the log only
             )
     except Exception as error:
-        raise MMFairseqError(f"{files[0]}: not readable: {_first_line(error)}") from error
+        raise MMFairseqError(f"{files[0]}: not readable: {_unreadable(error, files[0])}") from error
+    for key, found, wanted_shape in sorted(report["mismatched_keys"]):
+        shapes = f"{key} is {tuple(found)}, config.json asks for {tuple(wanted_shape)}"
+        raise MMFairseqError(f"{files[0]}: {len(report['mismatched_keys'])} weights do not fit: {shapes}")
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(POOLER))
     if missing:
         raise MMFairseqError(f"{files[0]}: {len(missing)} weights are missing: {', '.join(missing[:4])}")
+    surplus = sorted(key for key in report["unexpected_keys"] if _of_encoder(key, net))
+    if surplus:
+        told = f"{len(surplus)} weights of the encoder that config.json does not tell of: {', '.join(surplus[:4])}"
+        raise MMFairseqError(f"{files[0]}: {told}")
     weights = {key: value for key, value in net.state_dict().items() if not key.startswith(POOLER)}
     return config, {f"net.{key}": value for key, value in weights.items()}
+
+
+def _of_encoder(key: str, net: nn.Module) -> bool:
+    """Whether a weight that the library did not use stands beside those of the encoder; heads stand elsewhere."""
+    own = {name.partition(".")[0] for name in net.state_dict()} - {POOLER.rstrip(".")}
+    bare = key.removeprefix(f"{net.base_model_prefix}.")
+    return bare.partition(".")[0] in own and not bare.endswith("position_ids")  # counted, in old files
+
+
+def _unreadable(error: Exception, file: Path) -> str:
+    if foreign := refused_type(error):
+        return (
+            f"it holds more than plain types ({foreign}); --allow-unsafe-checkpoints does not apply to folders of "
+            "Hugging Face: convert the file to safetensors"
+        )
+    return "empty or cut short, or no checkpoint at all" if ".bin" in file.name else _first_line(error)
 
 
 def _checked(raw: Mapping[str, Any], types: Sequence[str], where: Path) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def test_what_was_refused_is_named_and_torchs_advice_is_not_passed_on(tmp_path, 
 @pytest.mark.parametrize("content", [b"", b"hello world\n" * 50, bytes(range(256)), b"PK\x03\x04 cut"])
 def test_what_is_no_checkpoint_is_called_so(tmp_path, content):
     (tmp_path / "odd.pt").write_bytes(content)
-    with pytest.raises(MMFairseqError, match=r"odd\.pt: not a readable checkpoint: empty or cut short, or no checkpoint"):
+    with pytest.raises(
+        MMFairseqError, match=r"odd\.pt: not a readable checkpoint: empty or cut short, or no checkpoint"
+    ):
         read_checkpoint(tmp_path / "odd.pt")
 
 

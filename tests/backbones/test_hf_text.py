@@ -175,12 +175,16 @@ def change(folder, **options):
         ({"hidden_act": "${oc.env:HOME}"}, "hidden_act is"),
         ({"hidden_size": 10**12}, "hidden_size is 10{12}; allowed"),
         ({"hidden_size": 2**20}, "too small for the sizes"),
-        ({"hidden_size": 32}, r"model\.safetensors: not readable"),
+        (
+            {"hidden_size": 32},
+            r"safetensors: .* do not fit: embeddings\.LayerNorm\.bias is \(16,\), .* asks for \(32,\)",
+        ),
         ({"hidden_size": "wide"}, r"config\.json: .*hidden_size"),
         ({"num_hidden_layers": 257}, "num_hidden_layers is 257"),
         ({"num_hidden_layers": 4}, "16 weights are missing: encoder.layer.3"),
         ({"num_attention_heads": 3}, r"config\.json: .*multiple"),
-        ({"vocab_size": 5}, "not readable"),
+        ({"vocab_size": 5}, r"1 weights do not fit: embeddings\.word_embeddings\.weight is"),
+        ({"num_hidden_layers": 2}, r"16 weights of the encoder that .*: encoder\.layer\.2\."),
         ({"max_position_embeddings": [[1]]}, "max_position_embeddings is"),
     ],
 )
@@ -245,9 +249,29 @@ def test_foreign_code_is_not_run(copy):
     (copy / "model.safetensors").unlink()
     state = model("bert", TEXT["bert"]).state_dict()
     torch.save(state | {"trap": Trap(copy / "sprung")}, copy / "pytorch_model.bin")
-    with pytest.raises(MMFairseqError, match=r"pytorch_model\.bin: not readable"):
+    with pytest.raises(
+        MMFairseqError, match=r"pytorch_model\.bin: not readable: it holds more .* \(getattr\)"
+    ) as error:
         load("text", f"hf_text:{copy}")
+    assert "--allow-unsafe-checkpoints does not apply" in str(error.value)
+    assert "weights_only" not in str(error.value)
     assert not (copy / "sprung").exists()
+
+
+def test_a_binary_that_is_none(copy):
+    (copy / "model.safetensors").unlink()
+    (copy / "pytorch_model.bin").write_bytes(b"hello world\n" * 9999)
+    with pytest.raises(MMFairseqError, match=r"pytorch_model\.bin: not readable: empty or cut short, or no checkpoint"):
+        load("text", f"hf_text:{copy}")
+
+
+def test_a_layer_too_many_under_a_head(tmp_path):
+    config = transformers.AutoConfig.for_model("roberta", **TEXT["roberta"], vocab_size=len(WORDS))
+    text_folder(tmp_path, "roberta", transformers.RobertaForMaskedLM(config).eval())
+    load("text", f"hf_text:{tmp_path}")
+    change(tmp_path, num_hidden_layers=2)
+    with pytest.raises(MMFairseqError, match=r"16 weights of the encoder that .*: roberta\.encoder\.layer\.2\."):
+        load("text", f"hf_text:{tmp_path}")
 
 
 @pytest.mark.parametrize(
