@@ -1,6 +1,6 @@
 """Fusion of any set of modalities: Siriwardhana et al. 2020, DOI 10.1109/ACCESS.2020.3026823 and arXiv 2008.06682."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,17 @@ class CrossLayer(nn.Module):
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
 
 
+def _directed(dims: Mapping[str, int], layers: int, make: Callable[[int, int], nn.Module]) -> nn.ModuleDict:
+    """`layers` modules for each direction, `QUERY_from_KEY`, made of the two widths."""
+    pairs = [(query, key) for query in sorted(dims) for key in sorted(dims) if key != query]
+    return nn.ModuleDict(
+        {
+            f"{query}_from_{key}": nn.ModuleList(make(dims[query], dims[key]) for _ in range(layers))
+            for query, key in pairs
+        }
+    )
+
+
 class InterModalFusion(nn.Module):
     """Every modality attends to every other one; the results are multiplied per modality and concatenated.
 
@@ -61,16 +72,8 @@ class InterModalFusion(nn.Module):
         super().__init__()
         self.names = sorted(dims)
         self.out_dim = sum(dims.values())
-        self.cross = nn.ModuleDict(
-            {
-                f"{query}_from_{key}": nn.ModuleList(
-                    CrossLayer(dims[query], dims[key], heads, ffn_dim, dropout, attention_dropout)
-                    for _ in range(layers)
-                )
-                for query in self.names
-                for key in self.names
-                if key != query
-            }
+        self.cross = _directed(
+            dims, layers, lambda dim, key_dim: CrossLayer(dim, key_dim, heads, ffn_dim, dropout, attention_dropout)
         )
 
     def forward(self, streams: Mapping[str, Stream]) -> Tensor:
@@ -113,15 +116,8 @@ class CoAttention(nn.Module):
         super().__init__()
         self.names = sorted(dims)
         self.out_dim = sum(dims.values())
-        self.cross = nn.ModuleDict(
-            {
-                f"{query}_from_{key}": nn.ModuleList(
-                    MaskedAttention(dims[query], heads, attention_dropout, dims[key]) for _ in range(layers)
-                )
-                for query in self.names
-                for key in self.names
-                if key != query
-            }
+        self.cross = _directed(
+            dims, layers, lambda dim, key_dim: MaskedAttention(dim, heads, attention_dropout, key_dim)
         )
         self.dropout = nn.Dropout(dropout)
 

@@ -15,15 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary
-from fairseq.models.roberta import RobertaModel
 from fairseq.models.wav2vec.wav2vec import Wav2VecModel
-from fairseq.tasks.masked_lm import MaskedLMTask
 from omegaconf import OmegaConf
 from scipy.cluster.vq import kmeans2
 
 from .cues import Cue
-from .saving import old_roberta_keys, parse, save, widen
+from .saving import build_bert, old_roberta_keys, parse, save
 from .speech import speak, voice
 
 DIM, BERT_DIM = 64, 64
@@ -82,17 +79,5 @@ def _write_bert(folder: Path, pairs: Counter[tuple[int, int]], seed: int) -> Non
     words = [(f"{first}-{second}", count) for (first, second), count in pairs.items() if count >= _RARE]
     words.sort(key=lambda word: (-word[1], word[0]))
     (folder / "dict.txt").write_text("".join(f"{word} {count}\n" for word, count in words), encoding="utf-8")
-    sizes = {
-        "encoder_layers": 2,
-        "encoder_embed_dim": BERT_DIM,
-        "encoder_ffn_embed_dim": 2 * BERT_DIM,
-        "encoder_attention_heads": 4,
-        "max_positions": MAX_TOKENS,
-    }
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in sizes.items()]
-    flags += ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm", f"--tokens-per-sample={MAX_TOKENS}"]
-    args, cfg = parse(flags)
-    torch.manual_seed(seed)
-    model = RobertaModel.build_model(cfg.model, MaskedLMTask(cfg.task, Dictionary.load(str(folder / "dict.txt"))))
-    widen(model)
+    args, _, model = build_bert(folder / "dict.txt", BERT_DIM, MAX_TOKENS, seed)
     save(folder / "bert_kmeans.pt", args, None, old_roberta_keys(model.state_dict()))

@@ -20,16 +20,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
-from fairseq.data import Dictionary
-from fairseq.models.roberta import RobertaModel
 from fairseq.models.wav2vec.wav2vec import Wav2VecModel
-from fairseq.tasks.masked_lm import MaskedLMTask
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from . import audio_tokens, fabnet
 from .bpe import write_bpe
-from .saving import old_roberta_keys, parse, save, widen
+from .saving import build_bert, old_roberta_keys, parse, save
 from .sentences import every_word
 
 WAV2VEC_DIM = 64
@@ -73,19 +70,7 @@ def write_wav2vec(folder: Path, seed: int) -> None:
 
 def write_roberta(folder: Path, seed: int) -> None:
     write_bpe(folder, every_word(), MERGES)
-    sizes = {
-        "encoder_layers": 2,
-        "encoder_embed_dim": ROBERTA_DIM,
-        "encoder_ffn_embed_dim": 2 * ROBERTA_DIM,
-        "encoder_attention_heads": 4,
-        "max_positions": MAX_TOKENS,
-    }
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in sizes.items()]
-    flags += ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm", f"--tokens-per-sample={MAX_TOKENS}"]
-    args, cfg = parse(flags)
-    torch.manual_seed(seed)
-    model = RobertaModel.build_model(cfg.model, MaskedLMTask(cfg.task, Dictionary.load(str(folder / "dict.txt"))))
-    widen(model)
+    args, cfg, model = build_bert(folder / "dict.txt", ROBERTA_DIM, MAX_TOKENS, seed)
     save(folder / "model.pt", None, cfg, model.state_dict())
 
     old = folder.with_name("roberta_args")

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import torch
 from fairseq import checkpoint_utils, options
+from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models.roberta import RobertaModel
+from fairseq.tasks.masked_lm import MaskedLMTask
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -36,8 +39,26 @@ def save(path: Path, args: Namespace | None, cfg: DictConfig | None, weights: di
     checkpoint_utils.torch_persistent_save(state, str(path))
 
 
+def build_bert(dictionary: Path, dim: int, tokens: int, seed: int) -> tuple[Namespace, DictConfig, nn.Module]:
+    """A RoBERTa of two layers over a dictionary: its options in both forms, and the model."""
+    sizes = {
+        "encoder_layers": 2,
+        "encoder_embed_dim": dim,
+        "encoder_ffn_embed_dim": 2 * dim,
+        "encoder_attention_heads": 4,
+        "max_positions": tokens,
+    }
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in sizes.items()]
+    flags += ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm", f"--tokens-per-sample={tokens}"]
+    args, cfg = parse(flags)
+    torch.manual_seed(seed)
+    model = RobertaModel.build_model(cfg.model, MaskedLMTask(cfg.task, Dictionary.load(str(dictionary))))
+    _widen(model)
+    return args, cfg, model
+
+
 @torch.no_grad()
-def widen(model: nn.Module) -> None:
+def _widen(model: nn.Module) -> None:
     """Give every linear layer unit gain, so that attention mixes the words visibly, and mute the positions a little."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

@@ -3,13 +3,14 @@
 from argparse import Namespace
 from pathlib import Path
 
+import public_files
 import pytest
 import torch
 from fairseq.models.roberta import RobertaModel
 from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
+from public_files import features
 from torch import nn
 
-from mm_fairseq.backbones import BackboneSet, resolve
 from mm_fairseq.backbones.files import model_args
 from mm_fairseq.errors import MMFairseqError
 
@@ -29,17 +30,7 @@ NEEDED = {
 
 
 def load(modality, name, path):
-    specs = {modality: f"{name}:{path}"}
-    found = resolve(specs, set(), {})
-    backbones = BackboneSet(found.entries).eval()
-    backbones.load_pretrained(found)
-    return backbones
-
-
-def features(backbones, modality, x):
-    mask = torch.zeros(x.shape[:2], dtype=torch.bool)
-    with torch.no_grad():
-        return backbones({modality: x}, {modality: mask})[modality].x
+    return public_files.load(modality, f"{name}:{path}")
 
 
 @pytest.mark.parametrize("file", ["wav2vec/wav2vec.pt", "wav2vec/wav2vec_args.pt"])
