@@ -2,16 +2,23 @@
 
 import inspect
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..errors import MMFairseqError
 from .base import BACKBONES, Backbone
-from .files import sha256
+from .files import MAX_LAYERS, most_of, sha256
+
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+MAX_NUMBER = 2**24
+SLACK = 2**20  # weights; a file that lacks fewer is told which when they are loaded
 
 
 class Spec(NamedTuple):
@@ -23,7 +30,7 @@ class Spec(NamedTuple):
 
     @classmethod
     def parse(cls, modality: str, text: str) -> "Spec":
-        """Split a specification and check its name, its modality and the names of its options."""
+        """Split a specification and check its name, its modality, its options and their types."""
         name, _, rest = text.partition(":")
         backbone = BACKBONES.get(name)
         if backbone.modality != modality:
@@ -31,18 +38,26 @@ class Spec(NamedTuple):
             raise MMFairseqError(
                 f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {', '.join(fitting)}"
             )
-        path, options = rest, dict[str, Any]()
+        path, given = rest, dict[str, str]()
         while path and not os.path.exists(path):
             head, _, last = path.rpartition(",")
             key, equals, value = last.partition("=")
             if not equals or not key.isidentifier():
                 break
-            path, options = head, {key: _value(value), **options}
+            if key in given:
+                raise MMFairseqError(f"backbone option {key!r} is given twice in {text!r}")
+            path, given = head, {key: value, **given}
         allowed = [*parameters(backbone), *backbone.file_options]
-        if unknown := [key for key in options if key not in allowed]:
+        if unknown := [key for key in given if key not in allowed]:
             raise MMFairseqError(
                 f"backbone option {unknown[0]!r} in {text!r}: {name} takes {', '.join(allowed) or 'none'}"
             )
+        options = {key: _value(value) for key, value in given.items()}
+        arguments = inspect.signature(backbone).parameters
+        for key, parsed in options.items():
+            wanted = "" if key in backbone.file_options else _misses(parsed, arguments[key])
+            if wanted:
+                raise MMFairseqError(f"backbone option {key}={given[key]} in {text!r}: expected {wanted}")
         return cls(name, path, options)
 
     @property
@@ -61,6 +76,20 @@ def _value(text: str) -> int | float | bool | str:
         except ValueError:
             continue
     return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _misses(value: int | float | bool | str, argument: inspect.Parameter) -> str:
+    """What is expected of a constructor's argument, if the value is something else."""
+    kinds = get_args(argument.annotation) or (argument.annotation,)
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
+        return " or ".join(_KINDS.get(kind, "it to come with a file only") for kind in kinds)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if kinds == (int,) and isinstance(value, int):
+        least = int(argument.default is not argument.empty and argument.default > 0)
+        most = MAX_LAYERS if most_of(argument.name) == MAX_LAYERS else MAX_NUMBER
+        return "" if least <= value <= most else f"{least} to {most}"
+    return ""
 
 
 def parameters(backbone: type[Backbone]) -> list[str]:
@@ -118,7 +147,32 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
             "sha256": {key: sha256(backbone.parts(path)) for key, path in spec.files.items()},
         }
         entries[modality] = complete(entry)
+        if spec.files:
+            _check_size(entries[modality], weights[modality], spec.path)
     return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
+
+
+class _Shapes(TorchFunctionMode):
+    """Lets what fairseq initialises by way of the CPU be built of shapes alone."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is Tensor.cpu else func(*args, **(kwargs or {}))
+
+
+def _check_size(entry: Mapping[str, Any], weights: Mapping[str, Tensor], path: str) -> None:
+    """See that a few bytes of options do not ask for gigabytes of memory.
+
+    Raises:
+        MMFairseqError: the arguments do not fit, or ask for more weights than the file holds.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), _Shapes():
+            asked = sum(weight.numel() for weight in build(entry).state_dict().values())
+    except MMFairseqError as error:
+        raise MMFairseqError(f"{path}: {error}") from error
+    held = sum(weight.numel() for weight in weights.values())
+    if asked > held + SLACK:
+        raise MMFairseqError(f"{path}: the options ask for {asked:,} weights, the file holds {held:,}")
 
 
 def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str]) -> None:
@@ -158,8 +212,13 @@ def build(entry: Mapping[str, Any]) -> Backbone:
     Raises:
         MMFairseqError: the arguments do not fit.
     """
+    backbone = BACKBONES.get(entry["name"])
     try:
-        return BACKBONES.get(entry["name"])(**entry["args"])
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
-        told = str(dict(entry["args"]))
-        raise MMFairseqError(f"backbone {entry['name']!r} does not take {told[:500]}: {error}") from error
+        return backbone(**entry["args"])
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError, LookupError) as error:
+        bare = isinstance(error, LookupError) or not str(error)
+        reason = f"{type(error).__name__}: {error}" if bare else str(error)
+        told = ", ".join(sorted((f"{key}={value}" for key, value in entry["args"].items()), key=len))
+        raise MMFairseqError(
+            f"{reason}; backbone {entry['name']!r} of {backbone.modality} does not take {told[:200]}"
+        ) from error
