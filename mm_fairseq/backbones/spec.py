@@ -172,7 +172,8 @@ def _check_size(entry: Mapping[str, Any], weights: Mapping[str, Tensor], path: s
         raise MMFairseqError(f"{path}: {error}") from error
     held = sum(weight.numel() for weight in weights.values())
     if asked > held + SLACK:
-        raise MMFairseqError(f"{path}: the options ask for {asked:,} weights, the file holds {held:,}")
+        told = f"weights do not fit backbone {entry['name']!r}: its options ask for {asked:,}, the file has {held:,}"
+        raise MMFairseqError(f"{path}: {told}")
 
 
 def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str]) -> None:
@@ -218,7 +219,9 @@ def build(entry: Mapping[str, Any]) -> Backbone:
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError, LookupError) as error:
         bare = isinstance(error, LookupError) or not str(error)
         reason = f"{type(error).__name__}: {error}" if bare else str(error)
-        told = ", ".join(sorted((f"{key}={value}" for key, value in entry["args"].items()), key=len))
+        usual = {each.name: each.default for each in inspect.signature(backbone).parameters.values()}
+        special = [f"{key}={value}" for key, value in entry["args"].items() if value != usual.get(key)]
+        told = ", ".join(sorted(special, key=len))
         raise MMFairseqError(
-            f"{reason}; backbone {entry['name']!r} of {backbone.modality} does not take {told[:200]}"
+            f"{reason}; backbone {entry['name']!r} of {backbone.modality} does not take {told[:150]}"
         ) from error

@@ -99,7 +99,9 @@ def test_arguments_that_do_not_fit(args):
 
 
 def test_arguments_that_do_not_fit_are_told_behind_the_reason(monkeypatch):
-    with pytest.raises(MMFairseqError, match=r"^hop=0: at least 1; backbone 'mfcc' of audio does not take hop=0"):
+    with pytest.raises(
+        MMFairseqError, match=r"^hop=0: at least 1; backbone 'mfcc' of audio does not take hop=0, n_mfcc=10$"
+    ):
         build({"name": "mfcc", "args": {"n_mfcc": 10, "hop": 0}})
 
     def fail(self, **_):
@@ -132,7 +134,7 @@ def test_a_few_bytes_do_not_ask_for_gigabytes(checkpoints, tmp_path, modality, n
     place.update(options)
     torch.save(state, tmp_path / "huge.pt")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(MMFairseqError, match=r"huge\.pt: (the options ask for [\d,]* weights|.* allowed: 0 to )"):
+    with pytest.raises(MMFairseqError, match=r"huge\.pt: (weights do not fit.* ask for [\d,]{9}|.* allowed: 0 to )"):
         resolve({modality: f"{name}:{tmp_path / 'huge.pt'}"}, set(), {})
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
 

@@ -150,7 +150,8 @@ TINY = {
 
 
 @pytest.mark.parametrize(
-    ("layer", "allowed"), [(4, "-4 to 3"), (-5, "-4 to 3"), ("first", "last, weighted"), (1.5, "last, weighted")]
+    ("layer", "allowed"),
+    [(4, "-4 to 3"), (-5, "-4 to 3"), ("first", "last, weighted"), (1.5, "a whole number or a word")],
 )
 def test_a_layer_that_is_not_there_is_an_error(tmp_path, layer, allowed):
     _, path = saved(tmp_path, "hubert")
@@ -176,7 +177,7 @@ OPTIONS = [
     ("conv_pos_batch_norm", True, "conv_pos_batch_norm"),
     ("extractor_mode", "batch_norm", "extractor_mode is 'batch_norm'; allowed: default, layer_norm"),
     ("activation_fn", "__import__('os')", "activation_fn"),
-    ("encoder_layers", 10**9, "encoder_layers is 1000000000; allowed: 1 to 64"),
+    ("encoder_layers", 10**9, "encoder_layers is 1000000000; allowed: 0 to 64"),
     ("encoder_embed_dim", -8, "encoder_embed_dim"),
     ("encoder_attention_heads", "4", "encoder_attention_heads is '4'"),
     ("encoder_attention_heads", 7, "does not take"),
