@@ -29,6 +29,9 @@ _VOLATILE = {
     *("return_dict", "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version"),
     *("use_cache", "name_or_path"),
 }
+# What public files hold beside the weights of the encoder and no encoder uses: numbers of positions in old ones; of
+# DeBERTa embeddings for pretraining, and the positions of its decoder of masks where the encoder has none of its own.
+_UNUSED = ("position_ids", "word_embeddings._weight", "embeddings.position_embeddings.weight")
 # What would change the encoder into something else, and the values that leave it as it is.
 _ONLY: dict[str, Any] = {
     "is_decoder": False,
@@ -164,7 +167,7 @@ def _of_encoder(key: str, net: nn.Module) -> bool:
     """Whether a weight that the library did not use stands beside those of the encoder; heads stand elsewhere."""
     own = {name.partition(".")[0] for name in net.state_dict()} - {POOLER.rstrip(".")}
     bare = key.removeprefix(f"{net.base_model_prefix}.")
-    return bare.partition(".")[0] in own and not bare.endswith("position_ids")  # counted, in old files
+    return bare.partition(".")[0] in own and not bare.endswith(_UNUSED)
 
 
 def _unreadable(error: Exception, file: Path) -> str:

@@ -265,6 +265,15 @@ def test_a_binary_that_is_none(copy):
         load("text", f"hf_text:{copy}")
 
 
+def test_what_public_files_of_deberta_hold_besides_is_left_out(tmp_path):
+    state = {f"deberta.{key}": value for key, value in text_folder(tmp_path, "deberta-v2").state_dict().items()}
+    extra = ("embeddings.position_embeddings.weight", "embeddings.word_embeddings._weight", "embeddings.position_ids")
+    state |= {f"deberta.{key}": torch.zeros(2, 16) for key in extra} | {"mask_predictions.dense.bias": torch.zeros(2)}
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    load("text", f"hf_text:{tmp_path}")
+
+
 def test_a_layer_too_many_under_a_head(tmp_path):
     config = transformers.AutoConfig.for_model("roberta", **TEXT["roberta"], vocab_size=len(WORDS))
     text_folder(tmp_path, "roberta", transformers.RobertaForMaskedLM(config).eval())
