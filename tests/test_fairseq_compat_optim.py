@@ -29,8 +29,13 @@ def rates_after_bad_epochs():
     weight.param_group = "backbones"
     adam = {"_name": "adam", "adam_betas": [0.9, 0.999], "adam_eps": 1e-8, "weight_decay": 0.0, "use_old_adam": True}
     plateau = {
-        **{"_name": "reduce_lr_on_plateau", "lr_shrink": 0.1, "lr_threshold": 0.0, "lr_patience": 0},
-        **{"warmup_updates": 0, "warmup_init_lr": -1, "maximize_best_checkpoint_metric": False},
+        "_name": "reduce_lr_on_plateau",
+        "lr_shrink": 0.1,
+        "lr_threshold": 0.0,
+        "lr_patience": 0,
+        "warmup_updates": 0,
+        "warmup_init_lr": -1,
+        "maximize_best_checkpoint_metric": False,
     }
     groups = {
         name: {"optimizer": {**adam, "tpu": False, "lr": [rate]}, "lr_scheduler": {**plateau, "lr": [rate]}}
