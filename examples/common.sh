@@ -14,12 +14,12 @@ usage() {
     exit 2
 }
 
-# logged FILE COMMAND...: all output to FILE, the lines of finished epochs to the screen, and the reason if it fails
+# logged FILE COMMAND...: all output behind what is in FILE, the lines of finished epochs to the screen, and the reason if it fails
 logged() {
     local log=$1
     shift
     mkdir -p "$(dirname "$log")"
-    if ! "$@" 2>&1 | tee "$log" | sed -un 's/.* | INFO | \(train\|valid\|test\) | \(\([^|]*|\)\{0,5\}[^|]*\).*/\1 | \2/p'; then
+    if ! "$@" 2>&1 | tee -a "$log" | sed -un 's/.* | INFO | \(train\|valid\|test\) | \(\([^|]*|\)\{0,5\}[^|]*\).*/\1 | \2/p'; then
         tail -n 5 "$log" | cut -c1-300 >&2
         echo "error: failed: ${*:1:2} ...; the whole log is $log" >&2
         return 1
@@ -34,6 +34,7 @@ train() {
 
 # score DATA_BIN RUN [options]: fairseq-validate of the best checkpoint on test; writes RUN/test/predictions.jsonl
 score() {
+    rm -f "$2/test.log"
     logged "$2/test.log" fairseq-validate "$1" --user-dir "$user_dir" --task emotion_prediction \
         --path "$2/checkpoint_best.pt" --valid-subset test --results-path "$2" --batch-size 32 --log-format simple "${@:3}"
 }

@@ -102,3 +102,13 @@ def _tokenizer(path: Path) -> dict[str, int]:
     if absent := [name for name, number in found.items() if number is None]:
         raise MMFairseqError(f"{path}: the tokenizer has no symbol for {', '.join(absent)}")
     return {"vocabulary": SPECIAL + size, **found}
+
+
+def same_words(folder: Path, tokenizer: Path) -> bool:
+    """Whether a model's folder numbers its symbols as a tokenizer.json does."""
+    if not tokenizer.is_file():
+        return False
+    with quiet():
+        theirs = library().AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    ours = library().PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
+    return theirs.get_vocab() == ours.get_vocab()

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import MMFairseqError
 from .base import BACKBONES, Backbone
 from .files import MAX_LAYERS, most_of, sha256
+from .hf_text import same_words
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 MAX_NUMBER = 2**24
@@ -176,16 +177,17 @@ def _check_size(entry: Mapping[str, Any], weights: Mapping[str, Tensor], path: s
         raise MMFairseqError(f"{path}: {told}")
 
 
-def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str]) -> None:
+def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str], data_bin: Path) -> None:
     """See that a text backbone numbers its symbols as the data does.
 
     Args:
         found: of `resolve`.
         text: the text backbone's specification.
         symbols: of the data-bin's dictionary, in the order of their numbers.
+        data_bin: its folder.
 
     Raises:
-        MMFairseqError: it knows more or fewer, or its dict.txt has others.
+        MMFairseqError: it knows more or fewer, or its dict.txt or tokenizer has others.
     """
     if "text" not in found.entries:
         return
@@ -205,6 +207,10 @@ def check_vocabulary(found: Resolved, text: str, symbols: Sequence[str]) -> None
         if theirs != ours:
             place = next((n for n, pair in enumerate(zip(theirs, ours)) if pair[0] != pair[1]), 0)
             raise MMFairseqError(f"{own}:{place + 1}: {lines[place]!r}, the data-bin's dict.txt differs: {advice}")
+    if entry["name"] == "hf_text" and not same_words(path, data_bin / "tokenizer.json"):
+        raise MMFairseqError(
+            f"{path}: the data-bin was made with another tokenizer: binarize with --tokenizer hf:{path}"
+        )
 
 
 def build(entry: Mapping[str, Any]) -> Backbone:

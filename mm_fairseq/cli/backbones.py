@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def listing() -> str:
     """The registered backbones by modality: what each gives, and its options."""
-    lines = ["SPEC: NAME[:FILE][,option=value,...]; `mm-fairseq backbones SPEC` tries one"]
+    lines = ["SPEC: NAME[:FILE[,option=value,...]]; `mm-fairseq backbones SPEC` tries one"]
     for modality in MODALITIES:
         lines += ["", modality]
         for name in BACKBONES.names():
@@ -45,7 +45,7 @@ def listing() -> str:
             if backbone.modality == modality:
                 what = " ".join((backbone.__doc__ or "").split("\n\n")[0].split())
                 told = f"{what} Input: {backbone.normalisation}." if backbone.normalisation != "none" else what
-                options = ", ".join([*backbone.file_options, *parameters(backbone)])
+                options = ", ".join(dict.fromkeys([*backbone.file_options, *parameters(backbone)]))
                 lines += [f"  {name}", *(textwrap.wrap(told, 110, initial_indent="      ", subsequent_indent="      "))]
                 if options:
                     lines += textwrap.wrap(options, 110, initial_indent="      options: ", subsequent_indent="        ")

@@ -12,13 +12,15 @@ class BackboneOptions(FairseqDataclass):
 
     audio_backbone: str = field(
         default="mfcc",
-        metadata={"help": "audio encoder: NAME[:FILE][,key=value,...], as wav2vec2:FILE,layer=9 or mfcc"},
+        metadata={"help": "audio encoder: NAME[:FILE[,key=value,...]], as wav2vec2:FILE,layer=9 or mfcc"},
     )
     text_backbone: str = field(
-        default="embedding", metadata={"help": "text encoder: NAME[:FILE][,key=value,...], as roberta:DIR or embedding"}
+        default="embedding",
+        metadata={"help": "text encoder: NAME[:FILE[,key=value,...]], as roberta:DIR or embedding"},
     )
     video_backbone: str = field(
-        default="fabnet", metadata={"help": "video encoder: NAME[:FILE][,key=value,...], as fabnet:FILE"}
+        default="fabnet",
+        metadata={"help": "video encoder: NAME[:FILE[,key=value,...]], as fabnet:FILE"},
     )
     finetune_backbones: str = field(
         default="",

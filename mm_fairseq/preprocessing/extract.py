@@ -222,7 +222,7 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
             "name one, NAME:FILE"
         )
     found = resolve({modality: text}, set(), {"text": {"vocabulary": len(dictionary)}})
-    check_vocabulary(found, text, dictionary.symbols)
+    check_vocabulary(found, text, dictionary.symbols, data_bin.path)
     model = BackboneSet(found.entries)
     model.load_pretrained(found)
     encoder, entry = model.encoders[modality], found.entries[modality]

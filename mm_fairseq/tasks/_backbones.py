@@ -26,7 +26,7 @@ def specifications(cfg: DictConfig, modalities: Sequence[str]) -> dict[str, str]
 
 
 def resolve(
-    cfg: DictConfig, modalities: Sequence[str], symbols: Sequence[str], checkpoint: Path | None
+    cfg: DictConfig, modalities: Sequence[str], symbols: Sequence[str], data_bin: Path, checkpoint: Path | None
 ) -> backbones.Resolved:
     """What a new training is built from; a resumed one takes it from its checkpoint where a pretrained file is gone.
 
@@ -34,6 +34,7 @@ def resolve(
         cfg: options of the model.
         modalities: of the training.
         symbols: of the data-bin's dictionary.
+        data_bin: its folder.
         checkpoint: of the training that is resumed.
 
     Raises:
@@ -49,7 +50,7 @@ def resolve(
     if saved and not all(os.path.exists(path) for path in files):
         return backbones.Resolved(saved, {}, {})
     found = backbones.resolve(specs, finetune, {"text": {"vocabulary": len(symbols)}})
-    backbones.check_vocabulary(found, specs.get("text", ""), symbols)
+    backbones.check_vocabulary(found, specs.get("text", ""), symbols, data_bin)
     for name, entry in found.entries.items():
         codes = backbones.BACKBONES.get(entry["name"]).code_groups
         entry["omitted"] = bool(cfg.omit_frozen_backbones and entry["frozen"] and not codes)

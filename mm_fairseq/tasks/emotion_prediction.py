@@ -151,7 +151,9 @@ class EmotionPredictionTask(FairseqTask):
             getattr(self.state, name)  # made now, so that it is saved
         self.run.check_selection([*_results.metric_names(self.kinds), "loss"])
         with backbones.unsafe_checkpoints(self.cfg.allow_unsafe_checkpoints):
-            found = _backbones.resolve(cfg, self.state.modalities, self.state.dictionary, checkpoint)
+            found = _backbones.resolve(
+                cfg, self.state.modalities, self.state.dictionary, self.data_bin.path, checkpoint
+            )
         if cfg.backbone_args is None:
             with open_dict(cfg):
                 cfg.backbone_args = found.entries
@@ -188,6 +190,8 @@ class EmotionPredictionTask(FairseqTask):
         rows = self.data_bin.rows(self.place, split)
         if "audio" in self.state.modalities:
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
+        if "text" in self.state.modalities:
+            self._check_tokens()
         logger.info("%s: protocol %s, fold %s", split, *self.place)
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data_bin.path,
@@ -203,6 +207,16 @@ class EmotionPredictionTask(FairseqTask):
             attributes=self.state.attributes,
             features=self.sources.readers,
         )
+
+    def _check_tokens(self) -> None:
+        """See that the data-bin numbers its symbols as that of the training did, dict.txt being gone or not."""
+        here, there = (meta.get("tokenizer") for meta in (self.data_bin.meta, self.state.meta))
+        kept = (self.data_bin.path / "dict.txt").is_file()
+        if here != there or (kept and self._read_dictionary() != self.state.dictionary):
+            raise MMFairseqError(
+                f"{self.data_bin}: its texts are in other symbols than those that the model was trained on; binarize "
+                "with the same tokenizer"
+            )
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """As fairseq's, but no utterance is left out.

@@ -18,7 +18,8 @@ def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
 
 def test_checkpoints_takes_a_folder_and_a_seed(tmp_path):
     assert main(["toy", "checkpoints", str(tmp_path), "--seed", "2"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fabnet", "roberta", "roberta_args", "wav2vec"]
+    names = ["bert_kmeans", "fabnet", "roberta", "roberta_args", "vq_wav2vec", "wav2vec"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_a_kind_is_needed():

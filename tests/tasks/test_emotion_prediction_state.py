@@ -208,3 +208,17 @@ def test_a_damaged_dictionary_is_named(own_data_bin, content):
     (own_data_bin / "dict.txt").write_bytes(content)
     with pytest.raises(MMFairseqError, match=r"dict\.txt"):
         task_of(own_data_bin, t_only=True).build_model(model_cfg())
+
+
+@pytest.mark.parametrize("change", ["tokenizer", "dictionary"])
+def test_a_checkpoint_is_not_used_on_other_symbols(own_data_bin, change):
+    state = state_of(task_of(own_data_bin, t_only=True))
+    checkpoint_task(own_data_bin, state, t_only=True).load_dataset("valid")
+    if change == "tokenizer":
+        path = own_data_bin / "meta.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer": {"sha256": ["ab"]}}))
+    else:
+        path = own_data_bin / "dict.txt"
+        path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(MMFairseqError, match=r"its texts are in other symbols than those that the model"):
+        checkpoint_task(own_data_bin, state, t_only=True).load_dataset("valid")
