@@ -17,6 +17,7 @@ def training(data_bin, tmp_path_factory):
     data = shutil.copytree(data_bin, folder / "data-bin")
     (data / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(len(WORDS))))
     text_folder(folder / "roberta", "roberta")
+    shutil.copyfile(folder / "roberta" / "tokenizer.json", data / "tokenizer.json")
     audio_folder(folder / "wavlm", "wavlm", do_normalize=True)
     specs = {"audio": f"hf_audio:{folder}/wavlm,layer=weighted", "text": f"hf_text:{folder}/roberta,layer=2"}
     run("mm-fairseq", "extract", data, "--backbone", f"audio={specs['audio']}")
