@@ -1,11 +1,11 @@
 """What the spectral backbones have in common: frames that lie wholly inside the utterance."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modules.standardised import SinglePrecision, Standardised
-from .base import Backbone, FeatureSeq
+from .audio import frames_of
+from .base import Backbone, FeatureSeq, feature_seq
 
 
 class Spectrum(SinglePrecision, Backbone):
@@ -33,9 +33,7 @@ class Spectrum(SinglePrecision, Backbone):
         lengths = (~padding_mask).sum(1)
         x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))
         features = self.standardised(self.transform(x.float()).transpose(1, 2))
-        frames = ((lengths - self.receptive_field).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
-        mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
-        return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)
+        return feature_seq(features, frames_of(lengths, [(0, self.receptive_field, self.stride)]))
 
 
 def at_least_one(**sizes: int) -> None:

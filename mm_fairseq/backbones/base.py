@@ -6,6 +6,7 @@ B batch, T frames, C channels. `padding_mask` is bool, True = pad, and padding s
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
@@ -21,6 +22,12 @@ class FeatureSeq(NamedTuple):
 
     x: Tensor
     padding_mask: Tensor
+
+
+def feature_seq(x: Tensor, lengths: Tensor) -> FeatureSeq:
+    """(B, T, C) whose first `lengths` frames are real, as a backbone gives it."""
+    mask = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
+    return FeatureSeq(x.masked_fill(mask[..., None], 0), mask)
 
 
 class Backbone(nn.Module):

@@ -16,7 +16,7 @@ from ..errors import MMFairseqError
 from ..modules.norm import MaskedGroupNorm, masked_group_norm
 from ._hf import States, build_net, read_folder, read_json, weight_files
 from .audio import frames_of
-from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
+from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq, feature_seq
 from .files import receptive_field
 
 TYPES = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
@@ -99,9 +99,7 @@ class HfAudio(Backbone):
             heard = torch.arange(x.size(1), device=x.device) < samples.clamp(min=self.receptive_field)[:, None]
         self._tell_lengths(frames_of(samples, self.convolutions[:1]) if padded else None, frames if padded else None)
         out = self.net(x, attention_mask=heard, output_hidden_states=not self.hidden.last_only)
-        features = self.hidden.of(out)
-        mask = torch.arange(features.size(1), device=x.device) >= frames[:, None]
-        return FeatureSeq(features.masked_fill(mask[..., None], 0.0), mask)
+        return feature_seq(self.hidden.of(out), frames)
 
     def _tell_lengths(self, first: Tensor | None, frames: Tensor | None) -> None:
         for module in self.net.modules():

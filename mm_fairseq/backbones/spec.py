@@ -131,8 +131,10 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
     """
     entries: dict[str, dict[str, Any]] = {}
     weights: dict[str, dict[str, Tensor]] = {}
+    files: dict[str, str] = {}
     for modality, text in sorted(specs.items()):
         spec = Spec.parse(modality, text)
+        files[modality] = spec.path
         backbone = BACKBONES.get(spec.name)
         options = {key: value for key, value in spec.options.items() if key not in backbone.file_options}
         if spec.files:
@@ -150,7 +152,7 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         entries[modality] = complete(entry)
         if spec.files:
             _check_size(entries[modality], weights[modality], spec.path)
-    return Resolved(entries, weights, {modality: Spec.parse(modality, text).path for modality, text in specs.items()})
+    return Resolved(entries, weights, files)
 
 
 class _Shapes(TorchFunctionMode):

@@ -15,9 +15,9 @@ from fairseq.modules import GumbelVectorQuantizer, KmeansVectorQuantizer
 from torch import Tensor
 
 from ..errors import MMFairseqError
-from .base import BACKBONES, Backbone, FeatureSeq
+from .base import BACKBONES, Backbone, FeatureSeq, feature_seq
 from .files import options_of, pick
-from .wav2vec import EXTRACTOR, Extractor, activation_of, feature_seq, read_wav2vec, run_block
+from .wav2vec import EXTRACTOR, Extractor, activation_of, read_wav2vec, run_block
 
 _OPTIONS: dict[str, Any] = {
     "vq_type": ("kmeans", "gumbel"),

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec import ConvAggegator, ConvFeatureExtractionModel
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
 from .audio import Saved, frames_of, read_audio
-from .base import BACKBONES, Backbone, FeatureSeq
+from .base import BACKBONES, Backbone, FeatureSeq, feature_seq
 from .files import conv_layers, options_of, pick, receptive_field
 
 EXTRACTOR = ((512, 10, 5), (512, 8, 4), (512, 4, 2), (512, 4, 2), (512, 4, 2), (512, 1, 1), (512, 1, 1))
@@ -95,12 +94,6 @@ def run_block(block: nn.Sequential, x: Tensor, lengths: Tensor) -> Tensor:
     for layer in block:
         x = masked_group_norm(x, lengths, layer) if isinstance(layer, nn.GroupNorm) else layer(x)
     return x
-
-
-def feature_seq(x: Tensor, lengths: Tensor) -> FeatureSeq:
-    """(B, T, C) whose first `lengths` frames are real, as a backbone gives it."""
-    mask = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
-    return FeatureSeq(x.masked_fill(mask[..., None], 0), mask)
 
 
 def read_wav2vec(path: Path) -> tuple[dict[str, Any], Saved]:

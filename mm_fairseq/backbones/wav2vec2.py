@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..errors import MMFairseqError
 from ..modules.norm import masked_group_norm
 from .audio import frames_of, read_audio
-from .base import BACKBONES, Backbone, FeatureSeq, chosen_states
+from .base import BACKBONES, Backbone, FeatureSeq, chosen_states, feature_seq
 from .files import conv_layers, most_of, options_of, pick, receptive_field
-from .wav2vec import feature_seq, run_block
+from .wav2vec import run_block
 
 EXTRACTOR = ((512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2)
 _MODES = ("default", "layer_norm")
