@@ -151,12 +151,24 @@ class BackboneSet(nn.Module):
                 told = f"weights do not fit backbone {found.entries[name]['name']!r}: {error}"
                 raise MMFairseqError(f"{found.files[name]}: {told}") from error
 
-    def forward(self, inputs: Mapping[str, Tensor], padding_masks: Mapping[str, Tensor]) -> dict[str, FeatureSeq]:
-        """Encode what is there of each modality; returns `{modality: FeatureSeq}` for all of them."""
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        padding_masks: Mapping[str, Tensor],
+        erase: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, FeatureSeq]:
+        """Encode what is there of each modality; returns `{modality: FeatureSeq}` for all of them.
+
+        Args:
+            inputs: modality to raw input or cached features.
+            padding_masks: (B, T) each.
+            erase: modality to rectangles (B, K, 4) of its features that are set to zero, see `erased`.
+        """
         out = {}
         for name in self.names:
             x, mask = self._encode(name, inputs[name], padding_masks[name])
-            out[name] = FeatureSeq(self.mixers[name](x) if name in self.mixers else x, mask)
+            x = self.mixers[name](x) if name in self.mixers else x
+            out[name] = FeatureSeq(erased(x, mask, erase[name]) if erase and name in erase else x, mask)
         return out
 
     def _encode(self, name: str, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
@@ -204,3 +216,24 @@ class BackboneSet(nn.Module):
 def _nothing_of(encoder: nn.Module) -> Tensor | int:
     """Zero, with a gradient to all that learns: DistributedDataParallel stops when a parameter takes no part."""
     return sum(0 * weight[(0,) * weight.dim()].float() for weight in encoder.parameters() if weight.requires_grad)
+
+
+def erased(x: Tensor, padding_mask: Tensor, rectangles: Tensor) -> Tensor:
+    """Set parts of features to zero, the mean of standardised ones (SpecAugment, Park et al. 2019, arXiv 1904.08779).
+
+    Args:
+        x: (B, T, C).
+        padding_mask: (B, T), padding behind.
+        rectangles: (B, K, 4); each is first frame, end frame, first channel, end channel, as shares of the row's real
+            frames and of C; ends are not part of it.
+
+    Returns:
+        (B, T, C).
+    """
+    frames = (~padding_mask).sum(1)[:, None, None]
+    bounds = rectangles[:, :, None, :].to(x.device)  # B x K x 1 x 4
+    times = torch.arange(x.size(1), device=x.device)
+    channels = torch.arange(x.size(2), device=x.device)
+    in_time = (times >= (bounds[..., 0] * frames).round()) & (times < (bounds[..., 1] * frames).round())
+    in_band = (channels >= (bounds[..., 2] * x.size(2)).round()) & (channels < (bounds[..., 3] * x.size(2)).round())
+    return x.masked_fill((in_time[..., None] & in_band[:, :, None]).any(1), 0.0)

@@ -10,7 +10,7 @@ import sys
 
 from ..backbones import unsafe_checkpoints
 from ..manifest import MODALITIES
-from ..models._base import BackboneOptions
+from ..models.ssl_fusion import SSLFusionConfig
 from ..preprocessing.extract import CODE_FRAMES, DTYPES, Settings, Share, extract
 
 
@@ -82,4 +82,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usual(modality: str) -> int:
-    return getattr(BackboneOptions, f"max_positions_{modality[0]}")
+    return getattr(SSLFusionConfig, f"max_positions_{modality[0]}")

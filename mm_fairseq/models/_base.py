@@ -1,9 +1,15 @@
-"""Options that every model with backbones has."""
+"""What every architecture has: backbones, a way to fuse what they give, and heads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
+from torch import Tensor
+
+from ..backbones import BackboneSet, FeatureSeq
+from ..modules.heads import Heads
 
 
 @dataclass
@@ -50,9 +56,71 @@ class BackboneOptions(FairseqDataclass):
             "(mm-fairseq extract)"
         },
     )
-    max_positions_a: int = field(default=936, metadata={"help": "audio frames beyond this many are cut off"})
-    max_positions_t: int = field(default=512, metadata={"help": "text tokens beyond this many are cut off"})
-    max_positions_v: int = field(default=301, metadata={"help": "video frames beyond this many are cut off"})
     backbone_args: Any = field(
         default=None, metadata={"help": "what the backbones are built from; filled in by the task, not by hand"}
     )
+
+
+class FusionModel(BaseFairseqModel):
+    """Backbones, a fusion that the architecture defines, a head for each target.
+
+    A subclass sets `heads` and defines `fuse`.
+
+    Args:
+        cfg: options; `cfg.backbone_args` says what the backbones are built from.
+        frames: modality to the most frames (audio, video) or tokens (text) that the architecture takes of it.
+    """
+
+    heads: Heads
+
+    def __init__(self, cfg: BackboneOptions, frames: Mapping[str, int]) -> None:
+        super().__init__()
+        self.frames = dict(frames)
+        self.backbones = BackboneSet(
+            cfg.backbone_args, cfg.finetune_top_layers, cfg.freeze_finetune_updates, cfg.checkpoint_activations
+        )
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any) -> "FusionModel":
+        return cls(cfg, task.outputs)
+
+    @classmethod
+    def backbone_defaults(cls, cfg: Any) -> dict[str, dict[str, Any]]:
+        """Modality to arguments of its backbone, where it has no file and its specification leaves them out.
+
+        Raises:
+            MMFairseqError: an option of this architecture is for another backbone than the one that is named.
+        """
+        return {}
+
+    def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
+        """What the backbones give, (B, T, C) for each modality that the model was built for, to (B, D)."""
+        raise AssertionError("an architecture defines fuse")
+
+    def forward(
+        self, inputs: dict[str, Tensor], padding_masks: dict[str, Tensor], augment: Mapping[str, Any] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Predict.
+
+        Args:
+            inputs: audio (B, T), text (B, T), video (B, T, 3, H, W), whichever the model was built for, or features
+                (B, T, C).
+            padding_masks: (B, T) each.
+            augment: in training: `erase`, see `BackboneSet.forward`; `partner` and `share`, see `Heads.forward`.
+
+        Returns:
+            `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`.
+        """
+        augment = augment or {}
+        dtype = next(self.heads.parameters()).dtype  # a backbone may compute in another one
+        found = self.backbones(inputs, padding_masks, augment.get("erase"))
+        fused = self.fuse({name: FeatureSeq(each.x.to(dtype), each.padding_mask) for name, each in found.items()})
+        logits = self.heads(fused, augment.get("partner"), augment.get("share"))
+        return {"logits": logits, "features": {"fused": fused}}
+
+    def input_limits(self) -> dict[str, tuple[int, int]]:
+        """Shortest and longest input of each modality in samples, tokens or frames; the dataset cuts longer ones."""
+        return {name: self.backbones.input_limits(name, self.frames[name]) for name in self.backbones.names}
+
+    def max_positions(self) -> None:
+        """None: no utterance is left out for its length."""

@@ -20,15 +20,15 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairseq.models import BaseFairseqModel, register_model
+from fairseq.models import register_model
 from torch import Tensor, nn
 
-from ..backbones import BackboneSet
+from ..backbones import FeatureSeq
 from ..errors import MMFairseqError
 from ..modules.encoder import StreamEncoder
 from ..modules.fusion import CoAttention, InterModalFusion, ShallowFusion, Stream
 from ..modules.heads import Heads
-from ._base import BackboneOptions
+from ._base import BackboneOptions, FusionModel
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ class SSLFusionConfig(BackboneOptions):
     """Sizes as in the original's command line; widths are those of the backbones unless `embed_dim` is given."""
 
     fusion: str = field(default="inter_modal", metadata=_FUSION_HELP)
+    max_positions_a: int = field(default=936, metadata={"help": "audio frames beyond this many are cut off"})
+    max_positions_t: int = field(default=512, metadata={"help": "text tokens beyond this many are cut off"})
+    max_positions_v: int = field(default=301, metadata={"help": "video frames beyond this many are cut off"})
     embed_dim: int = field(
         default=0, metadata={"help": "project every modality to this width first; 0 keeps the backbones' own widths"}
     )
@@ -59,7 +62,7 @@ class SSLFusionConfig(BackboneOptions):
 
 
 @register_model("ssl_fusion", dataclass=SSLFusionConfig)
-class SSLFusion(BaseFairseqModel):
+class SSLFusion(FusionModel):
     """Backbones, a self-attention stream for each modality, fusion, a head for each target.
 
     Args:
@@ -68,13 +71,14 @@ class SSLFusion(BaseFairseqModel):
     """
 
     def __init__(self, cfg: SSLFusionConfig, outputs: dict[str, int]) -> None:
-        super().__init__()
         fusion = self.fusion_of(cfg)
         if fusion not in FUSIONS:
             raise MMFairseqError(f"--fusion {fusion!r}; allowed: {', '.join(FUSIONS)}")
-        self.backbones = BackboneSet(
-            cfg.backbone_args, cfg.finetune_top_layers, cfg.freeze_finetune_updates, cfg.checkpoint_activations
-        )
+        frames = {"audio": cfg.max_positions_a, "text": cfg.max_positions_t, "video": cfg.max_positions_v}
+        for name, most in frames.items():
+            if most < 1:
+                raise MMFairseqError(f"--max-positions-{name[0]} {most}: at least one frame of {name} is needed")
+        super().__init__(cfg, frames)
         dims = {name: cfg.embed_dim or dim for name, dim in self.backbones.dims.items()}
         for name, dim in dims.items():
             if cfg.encoder_attention_heads < 1 or dim % cfg.encoder_attention_heads:
@@ -88,15 +92,11 @@ class SSLFusion(BaseFairseqModel):
                 for name, dim in self.backbones.dims.items()
             }
         )
-        self.limits = {"audio": cfg.max_positions_a, "text": cfg.max_positions_t, "video": cfg.max_positions_v}
-        for name, limit in self.limits.items():
-            if limit < 1:
-                raise MMFairseqError(f"--max-positions-{name[0]} {limit}: at least one frame of {name} is needed")
         heads, ffn_dim, dropout = cfg.encoder_attention_heads, cfg.encoder_ffn_embed_dim, cfg.dropout
         self.encoders = nn.ModuleDict(
             {
                 name: StreamEncoder(
-                    dim, heads, cfg.encoder_layers, ffn_dim, self.limits[name], dropout, cfg.attention_dropout
+                    dim, heads, cfg.encoder_layers, ffn_dim, frames[name], dropout, cfg.attention_dropout
                 )
                 for name, dim in dims.items()
                 if not self.backbones.encoders[name].summarises
@@ -124,37 +124,14 @@ class SSLFusion(BaseFairseqModel):
         """Which of FUSIONS the options ask for."""
         return cfg.fusion
 
-    @classmethod
-    def build_model(cls, cfg: SSLFusionConfig, task: Any) -> "SSLFusion":
-        return cls(cfg, task.outputs)
-
-    def forward(self, inputs: dict[str, Tensor], padding_masks: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Predict.
-
-        Args:
-            inputs: audio (B, T), text (B, T), video (B, T, 3, H, W), whichever the model was built for.
-            padding_masks: (B, T) each.
-
-        Returns:
-            `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`.
-        """
+    def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
         streams = {}
-        dtype = next(self.heads.parameters()).dtype  # a backbone may compute in another one
-        for name, features in self.backbones(inputs, padding_masks).items():
-            x, mask = self.projections[name](features.x.to(dtype)), features.padding_mask
-            present = ~mask.all(dim=1)
+        for name, (x, mask) in features.items():
+            x, present = self.projections[name](x), ~mask.all(dim=1)
             if name in self.encoders:
                 x, mask = self.encoders[name](x, mask)
             streams[name] = Stream(x, mask, present)
-        fused = self.fusion(streams)
-        return {"logits": self.heads(fused), "features": {"fused": fused}}
-
-    def input_limits(self) -> dict[str, tuple[int, int]]:
-        """Shortest and longest input of each modality in samples, tokens or frames; the dataset cuts longer ones."""
-        return {name: self.backbones.input_limits(name, self.limits[name]) for name in self.backbones.names}
-
-    def max_positions(self) -> None:
-        """None: no utterance is left out for its length."""
+        return self.fusion(streams)
 
 
 def _init_bert(module: nn.Module) -> None:

@@ -22,7 +22,14 @@ class Heads(nn.Module):
         # A prefix, because torch refuses the names of its own methods ("type") as keys.
         self.out = nn.ModuleDict({f"to_{name}": nn.Linear(dim, size) for name, size in outputs.items()})
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Map `x` (B, dim) to `{target: (B, outputs)}`."""
+    def forward(self, x: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> dict[str, Tensor]:
+        """Map `x` (B, dim) to `{target: (B, outputs)}`.
+
+        With `partner`, row numbers (B), and `share` (B), row i is `share[i] * x[i] + (1 - share[i]) * x[partner[i]]`:
+        manifold mixup (Verma et al. 2019, arXiv 1806.05236, section 2).
+        """
+        if partner is not None and share is not None:
+            share = share.to(x.dtype)[:, None]
+            x = share * x + (1 - share) * x[partner]
         x = self.dropout(self.dense(x))
         return {key.removeprefix("to_"): layer(x) for key, layer in self.out.items()}

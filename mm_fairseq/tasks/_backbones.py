@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from fairseq.models import MODEL_REGISTRY
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .. import backbones
@@ -49,7 +50,10 @@ def resolve(
     files = [path for name, spec in specs.items() for path in backbones.Spec.parse(name, spec).files.values()]
     if saved and not all(os.path.exists(path) for path in files):
         return backbones.Resolved(saved, {}, {})
-    found = backbones.resolve(specs, finetune, {"text": {"vocabulary": len(symbols)}})
+    defaults = {"text": {"vocabulary": len(symbols)}}
+    for name, args in MODEL_REGISTRY[cfg._name].backbone_defaults(cfg).items():
+        defaults.setdefault(name, {}).update(args)
+    found = backbones.resolve(specs, finetune, defaults)
     backbones.check_vocabulary(found, specs.get("text", ""), symbols, data_bin)
     for name, entry in found.entries.items():
         codes = backbones.BACKBONES.get(entry["name"]).code_groups

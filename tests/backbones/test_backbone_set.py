@@ -7,6 +7,7 @@ import torch
 from small_backbones import entry, items
 
 from mm_fairseq.backbones import BACKBONES, BackboneSet
+from mm_fairseq.backbones.backbone_set import erased
 from mm_fairseq.backbones.base import chosen_states
 from mm_fairseq.datasets.collate import pad
 from mm_fairseq.errors import MMFairseqError
@@ -212,3 +213,27 @@ def test_one_that_is_omitted_knows_what_it_is_like(name):
 def test_a_set_can_be_copied():
     model = backbones(recompute=True, top_layers=1)
     copy.deepcopy(model)(*batch())
+
+
+def test_erased_rectangles_follow_the_real_frames_of_a_row():
+    lengths, x = [10, 4], torch.ones(2, 10, 4)
+    mask = torch.arange(10) >= torch.tensor(lengths)[:, None]
+    rectangles = torch.tensor([[0.5, 1.0, 0.0, 1.0], [0.0, 1.0, 0.25, 0.5]]).expand(2, 2, 4)
+    out = erased(x, mask, rectangles)
+    for row, length in enumerate(lengths):
+        kept = torch.ones(length, 4)
+        kept[length // 2 :] = 0
+        kept[:, 1] = 0
+        assert torch.equal(out[row, :length], kept)
+    assert torch.equal(erased(x, mask, torch.zeros(2, 1, 4)), x)
+
+
+def test_a_set_erases_what_it_is_told():
+    model, (inputs, masks) = backbones().eval(), batch()
+    found, whole = (
+        model(inputs, masks, {"text": torch.tensor([[[0.0, 1.0, 0.0, 0.5]]]).expand(4, 1, 4)}),
+        model(*batch()),
+    )
+    half = found["text"].x.size(2) // 2
+    assert not found["text"].x[..., :half].any()
+    assert torch.equal(found["text"].x[..., half:], whole["text"].x[..., half:])

@@ -26,7 +26,7 @@ import torch
 from mm_fairseq.cli import main as mm_fairseq
 from mm_fairseq.databin import DataBin
 from mm_fairseq.datasets import read_item
-from mm_fairseq.models._base import BackboneOptions
+from mm_fairseq.models.ssl_fusion import SSLFusionConfig
 from mm_fairseq.preprocessing.encoding import Encoding
 from mm_fairseq.preprocessing.extract import Settings, plan, run
 from mm_fairseq.toy import checkpoints
@@ -34,7 +34,7 @@ from mm_fairseq.toy import checkpoints
 LIMIT = 1.15
 FILES = {"audio": "wav2vec:{}/wav2vec/wav2vec.pt", "text": "roberta:{}/roberta", "video": "fabnet:{}/fabnet/fabnet.pt"}
 SETTINGS = Settings(
-    usual_frames={name: getattr(BackboneOptions, f"max_positions_{name[0]}") for name in FILES}, overwrite=True
+    usual_frames={name: getattr(SSLFusionConfig, f"max_positions_{name[0]}") for name in FILES}, overwrite=True
 )  # a stream that is there is removed before the clock starts
 
 

@@ -25,3 +25,11 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(heads(x)["emotion"], heads(x)["emotion"])
     heads.eval()
     assert torch.equal(heads(x)["emotion"], heads(x)["emotion"])
+
+
+def test_mixup_is_of_the_fused_vectors():
+    torch.manual_seed(0)
+    heads = Heads(6, {"emotion": 4}, dropout=0.0, hidden=True).eval()
+    x, partner, share = torch.randn(3, 6), torch.tensor([1, 2, 2]), torch.tensor([0.25, 1.0, 0.5])
+    mixed = torch.stack([0.25 * x[0] + 0.75 * x[1], x[1], x[2]])
+    torch.testing.assert_close(heads(x, partner, share), heads(mixed))
