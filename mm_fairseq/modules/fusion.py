@@ -17,6 +17,11 @@ class Stream(NamedTuple):
     present: Tensor
 
 
+def summary(stream: Stream) -> Tensor:
+    """Position 0, zeros for a row whose modality is missing. Shape (B, D)."""
+    return stream.x[:, 0].masked_fill(~stream.present[:, None], 0.0)
+
+
 class CrossLayer(nn.Module):
     """Post-norm cross-attention and feed-forward: the query is updated, keys and values are not."""
 
@@ -153,6 +158,4 @@ class ShallowFusion(nn.Module):
 
     def forward(self, streams: Mapping[str, Stream]) -> Tensor:
         """Fuse the streams; returns (B, sum of widths)."""
-        return torch.cat(
-            [streams[name].x[:, 0].masked_fill(~streams[name].present[:, None], 0.0) for name in self.names], dim=-1
-        )
+        return torch.cat([summary(streams[name]) for name in self.names], dim=-1)
