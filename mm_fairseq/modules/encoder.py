@@ -5,21 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dropout import Dropout
-from .self_attention import self_attention
-
-
-class EncoderLayer(nn.TransformerEncoderLayer):
-    """`torch.nn.TransformerEncoderLayer`, post-norm with GELU, for padding that stands behind."""
-
-    def forward(self, x: Tensor, padding_mask: Tensor, padded: bool) -> Tensor:  # type: ignore[override]
-        """Encode `x` (B, T, D) with `padding_mask` (B, T), of which `padded` tells whether it has any padding."""
-        attention = self.self_attn
-        qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-        dropout = attention.dropout if self.training else 0.0
-        attended = attention.out_proj(self_attention(qkv, attention.num_heads, padding_mask, padded, dropout))
-        x = self.norm1(x + self.dropout1(attended))
-        inner = self.dropout(F.gelu(self.linear1(x)))
-        return self.norm2(x + self.dropout2(self.linear2(inner)))
+from .transformer import TransformerLayer
 
 
 class StreamEncoder(nn.Module):
@@ -54,11 +40,9 @@ class StreamEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, heads, ffn_dim, dropout, "gelu", batch_first=True) for _ in range(layers)
+            TransformerLayer(dim, heads, ffn_dim, False, attention_dropout, dropout, dropout, activation=F.gelu)
+            for _ in range(layers)
         )
-        for layer in self.layers:
-            layer.self_attn.dropout = attention_dropout
-            layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
 
     @property
     def max_positions(self) -> int:
@@ -69,8 +53,7 @@ class StreamEncoder(nn.Module):
         x, padding_mask = x[:, : self.max_positions], padding_mask[:, : self.max_positions]
         x = torch.cat([self.start.expand(x.size(0), 1, -1), x], dim=1) + self.positions[: x.size(1) + 1]
         mask = torch.cat([padding_mask.new_zeros(x.size(0), 1), padding_mask], dim=1)
-        padded = bool(mask.any())
         x = self.dropout(self.norm(x))
         for layer in self.layers:
-            x = layer(x, mask, padded)
-        return (x.masked_fill(mask[..., None], 0.0) if padded else x), mask
+            x = layer(x, mask)
+        return x.masked_fill(mask[..., None], 0.0), mask
