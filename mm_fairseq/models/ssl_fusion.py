@@ -13,6 +13,7 @@ Deviations from the original code:
 - only the query position that is read is computed in the cross streams;
 - the video stream is not scaled by the text's embedding scale;
 - keys and values of the cross streams are not projected frame by frame (see `modules.attention`);
+- `--fusion concat`, `gated`, `low_rank` and `late` are added, as baselines (see `modules.simple_fusion`);
 - the semi-supervised paths of the second system (mixup, consistency training), switched off in its code, are left out.
 """
 
@@ -28,14 +29,18 @@ from ..errors import MMFairseqError
 from ..modules.encoder import StreamEncoder
 from ..modules.fusion import CoAttention, InterModalFusion, ShallowFusion, Stream
 from ..modules.heads import Heads
+from ..modules.simple_fusion import GatedFusion, LateFusion, LowRankFusion
 from ._base import BackboneOptions, FusionModel
 
 logger = logging.getLogger(__name__)
 
-FUSIONS = ("inter_modal", "shallow", "stack_up")
+FUSIONS = ("inter_modal", "stack_up", "shallow", "concat", "gated", "low_rank", "late")
+CROSS = ("inter_modal", "stack_up")  # those with cross layers
+HIDDEN = ("inter_modal", "concat", "gated")  # those with a hidden layer in front of the heads
 _FUSION_HELP = {
     "help": "inter_modal: every modality attends to every other one; stack_up: the same by attention and residual "
-    "alone; shallow: position 0 of each, side by side"
+    "alone; shallow: position 0 of each, side by side; concat: the same with a hidden layer behind; gated: a gated sum "
+    "(arXiv 1702.01992); low_rank: products of low rank (arXiv 1806.00064); late: a head for each, logits averaged"
 }
 
 
@@ -44,6 +49,7 @@ class SSLFusionConfig(BackboneOptions):
     """Sizes as in the original's command line; widths are those of the backbones unless `embed_dim` is given."""
 
     fusion: str = field(default="inter_modal", metadata=_FUSION_HELP)
+    fusion_rank: int = field(default=4, metadata={"help": "rank of --fusion low_rank"})
     max_positions_a: int = field(default=936, metadata={"help": "audio frames beyond this many are cut off"})
     max_positions_t: int = field(default=512, metadata={"help": "text tokens beyond this many are cut off"})
     max_positions_v: int = field(default=301, metadata={"help": "video frames beyond this many are cut off"})
@@ -92,30 +98,18 @@ class SSLFusion(FusionModel):
                 for name, dim in self.backbones.dims.items()
             }
         )
-        heads, ffn_dim, dropout = cfg.encoder_attention_heads, cfg.encoder_ffn_embed_dim, cfg.dropout
+        heads, ffn_dim = cfg.encoder_attention_heads, cfg.encoder_ffn_embed_dim
         self.encoders = nn.ModuleDict(
             {
                 name: StreamEncoder(
-                    dim, heads, cfg.encoder_layers, ffn_dim, frames[name], dropout, cfg.attention_dropout
+                    dim, heads, cfg.encoder_layers, ffn_dim, frames[name], cfg.dropout, cfg.attention_dropout
                 )
                 for name, dim in dims.items()
                 if not self.backbones.encoders[name].summarises
             }
         )
-        self.fusion: InterModalFusion | ShallowFusion | CoAttention
-        if fusion == "shallow":
-            if cfg.encoder_layers_cross != SSLFusionConfig.encoder_layers_cross:
-                logger.warning(
-                    "--encoder-layers-cross %d: shallow fusion has no cross layers", cfg.encoder_layers_cross
-                )
-            self.fusion = ShallowFusion(dims)
-        elif fusion == "stack_up":
-            self.fusion = CoAttention(dims, heads, cfg.encoder_layers_cross, dropout, cfg.attention_dropout)
-        else:
-            self.fusion = InterModalFusion(
-                dims, heads, cfg.encoder_layers_cross, ffn_dim, dropout, cfg.attention_dropout
-            )
-        self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=fusion == "inter_modal")
+        self.fusion = _build_fusion(fusion, dims, cfg)
+        self.heads = Heads(self.fusion.out_dim, outputs, cfg.pooler_dropout, hidden=fusion in HIDDEN)
         for module in (self.encoders, self.fusion, self.heads):
             module.apply(_init_bert)
 
@@ -132,6 +126,33 @@ class SSLFusion(FusionModel):
                 x, mask = self.encoders[name](x, mask)
             streams[name] = Stream(x, mask, present)
         return self.fusion(streams)
+
+
+def _build_fusion(name: str, dims: dict[str, int], cfg: SSLFusionConfig) -> Any:
+    """A module of FUSIONS, from streams to (B, `out_dim`).
+
+    Raises:
+        MMFairseqError: the rank is below 1, or given to another fusion.
+    """
+    if name not in CROSS and cfg.encoder_layers_cross != SSLFusionConfig.encoder_layers_cross:
+        logger.warning("--encoder-layers-cross %d: %s fusion has no cross layers", cfg.encoder_layers_cross, name)
+    if name != "low_rank" and cfg.fusion_rank != SSLFusionConfig.fusion_rank:
+        raise MMFairseqError(f"--fusion-rank {cfg.fusion_rank}: for --fusion low_rank, not {name}")
+    if cfg.fusion_rank < 1:
+        raise MMFairseqError(f"--fusion-rank {cfg.fusion_rank}: at least 1")
+    heads, layers, width = cfg.encoder_attention_heads, cfg.encoder_layers_cross, max(dims.values())
+    builders = {
+        "inter_modal": lambda: InterModalFusion(
+            dims, heads, layers, cfg.encoder_ffn_embed_dim, cfg.dropout, cfg.attention_dropout
+        ),
+        "stack_up": lambda: CoAttention(dims, heads, layers, cfg.dropout, cfg.attention_dropout),
+        "shallow": lambda: ShallowFusion(dims),
+        "concat": lambda: ShallowFusion(dims),
+        "gated": lambda: GatedFusion(dims, width),
+        "low_rank": lambda: LowRankFusion(dims, width, cfg.fusion_rank),
+        "late": lambda: LateFusion(dims, cfg.pooler_dropout),
+    }
+    return builders[name]()
 
 
 def _init_bert(module: nn.Module) -> None:

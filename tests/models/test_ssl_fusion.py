@@ -12,7 +12,7 @@ from torch import nn
 
 from mm_fairseq.datasets.collate import pad
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.models.ssl_fusion import SemiEmo, SemiEmoConfig, SSLFusion, SSLFusionConfig
+from mm_fairseq.models.ssl_fusion import CROSS, FUSIONS, SemiEmo, SemiEmoConfig, SSLFusion, SSLFusionConfig
 from mm_fairseq.modules.fusion import CoAttention, ShallowFusion
 
 LIKE = {"audio": np.zeros(0, np.float32), "text": np.zeros(0, np.int64), "video": np.zeros((0, 3, 1, 1), np.uint8)}
@@ -55,11 +55,15 @@ def logits_of(model, rows, names):
         return torch.cat(list(model(inputs, masks)["logits"].values()), dim=-1).cpu()
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
+CASES = [(fusion, *subset) for fusion in FUSIONS for subset in (SUBSETS if fusion in CROSS else SUBSETS[-1:])]
+
+
 @pytest.mark.parametrize(
-    ("names", "backbones"), SUBSETS, ids=["+".join(kinds[n] for n in names) for names, kinds in SUBSETS]
+    ("fusion", "names", "backbones"),
+    CASES,
+    ids=[f"{fusion}-{'+'.join(kinds[n] for n in names)}" for fusion, names, kinds in CASES],
 )
-def test_alone_equals_batched(names, backbones, fusion, device):
+def test_alone_equals_batched(fusion, names, backbones, device):
     model = model_of(names, fusion, backbones).to(device)
     rows = rows_of(names)
     together = logits_of(model, rows, names)
@@ -78,7 +82,7 @@ GAPS = {
 }
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
 def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
     names = sorted(LIKE)
@@ -94,7 +98,7 @@ def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
     )
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_missing_modality_leaves_no_trace(fusion):
     names = ("audio", "text")
     model = model_of(names, fusion)
@@ -116,7 +120,7 @@ def test_a_missing_modality_is_not_silence():
     assert (logits_of(model, silent, names) - logits_of(model, gone, names)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("fusion", ["inter_modal", "shallow", "stack_up"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("training", [True, False])
 def test_an_utterance_with_nothing_gives_finite_gradients(fusion, training):
     names = sorted(LIKE)
@@ -168,7 +172,9 @@ def test_half_precision_runs_through():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fusion": "late"}, r"--fusion 'late'.*inter_modal, shallow, stack_up"),
+        ({"fusion": "sum"}, r"--fusion 'sum'; allowed: inter_modal, stack_up, .*, late"),
+        ({"fusion": "gated", "fusion_rank": 8}, r"--fusion-rank 8: for --fusion low_rank, not gated"),
+        ({"fusion": "low_rank", "fusion_rank": 0}, r"--fusion-rank 0: at least 1"),
         ({"encoder_attention_heads": 3}, r"--encoder-attention-heads 3.*8"),
         ({"encoder_attention_heads": 0}, r"--encoder-attention-heads 0"),
         ({"max_positions_a": 0}, r"--max-positions-a 0"),
