@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.tokenizer,
         metavar="SPEC",
         help="gpt2:DIR with encoder.json, vocab.bpe, dict.txt; hf:DIR, a folder of Hugging Face, as the text backbone "
-        "hf_text needs it; sentencepiece:FILE; fastbpe:CODES[,VOCAB]; or sentencepiece, trained on the training "
-        "transcripts (default)",
+        "hf_text needs it; sentencepiece:FILE; fastbpe:CODES[,VOCAB]; words, in lower case, and punctuation marks; or "
+        "sentencepiece, trained on the training transcripts (default)",
     )
     parser.add_argument(
         "--vocab-size",

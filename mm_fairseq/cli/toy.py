@@ -1,28 +1,35 @@
 """`mm-fairseq toy`: write a small synthetic corpus or small checkpoints, in the real formats."""
 
 import argparse
+from importlib import import_module
 from pathlib import Path
+
+# Module of `toy`: utterances by default, and what the help says.
+CORPORA = {
+    "iemocap": (400, "as IEMOCAP's release: wav, avi, labels, transcripts"),
+    "fluent_speech_commands": (600, "as Fluent Speech Commands: csv and wav; action, object, location"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `iemocap OUT` and `checkpoints OUT`."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{iemocap,checkpoints}")
-    corpus = kinds.add_parser("iemocap", help="a corpus on disk as IEMOCAP's release: wav, avi, labels, transcripts")
-    corpus.add_argument("--utterances", type=int, default=400, metavar="N", help="how many (default: 400)")
-    models = kinds.add_parser("checkpoints", help="wav2vec, RoBERTa and FAb-Net files of small or random networks")
-    for kind in (corpus, models):
+    """Add `CORPUS OUT` for each corpus, and `checkpoints OUT`."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{" + ",".join([*CORPORA, "checkpoints"]) + "}")
+    parsers = []
+    for name, (count, told) in CORPORA.items():
+        parsers.append(kinds.add_parser(name, help=f"a corpus on disk {told}"))
+        parsers[-1].add_argument(
+            "--utterances", type=int, default=count, metavar="N", help="how many (default: %(default)s)"
+        )
+    parsers.append(
+        kinds.add_parser("checkpoints", help="wav2vec, RoBERTa and FAb-Net files of small or random networks")
+    )
+    for kind in parsers:
         kind.add_argument("out", type=Path, metavar="OUT", help="folder to write")
         kind.add_argument("--seed", type=int, default=1, metavar="S", help="of everything drawn (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 0 on success."""
-    if args.kind == "iemocap":
-        from ..toy import iemocap
-
-        iemocap.write(args.out, args.utterances, args.seed)
-    else:
-        from ..toy import checkpoints
-
-        checkpoints.write(args.out, args.seed)
+    written = import_module(f"..toy.{args.kind}", __package__)
+    written.write(args.out, *([args.utterances] if args.kind in CORPORA else []), args.seed)
     return 0

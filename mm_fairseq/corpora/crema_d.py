@@ -25,7 +25,7 @@ from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
 from .draw import rotate
-from .records import Record, read_table
+from .records import read_columns
 from .votes import shared, votes_text
 
 LETTERS = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
@@ -231,7 +231,7 @@ def read_summary(file: Path, column: str) -> dict[str, list[str]]:
         MMFairseqError: `file:line`: a column is missing, or a vote is none of A, D, F, H, N, S.
     """
     out = {}
-    for record in _records(file, ("FileName", column)):
+    for record in read_columns(file, ("FileName", column), "comma"):
         letters = record.fields[column].strip().split(":")
         if strange := [letter for letter in letters if letter not in LETTERS]:
             raise MMFairseqError(f"{file}:{record.line}: {column} {strange[0]!r} is none of {', '.join(LETTERS)}")
@@ -246,7 +246,7 @@ def read_votes(file: Path, presentation: str) -> Votes:
         MMFairseqError: `file:line`: a column is missing, or a number is none.
     """
     out: Votes = {}
-    for record in _records(file, ("", *LETTERS, "fileName")):
+    for record in read_columns(file, ("", *LETTERS, "fileName"), "comma"):
         if not record.fields[""].startswith(presentation):
             continue
         counts = {LETTERS[letter]: record.fields[letter].strip() for letter in LETTERS}
@@ -263,7 +263,7 @@ def read_people(file: Path) -> dict[str, dict[str, str]]:
         MMFairseqError: `file:line`: a column is missing, or an age is no number of years.
     """
     out = {}
-    for record in _records(file, ("ActorID", "Age", "Sex", "Race", "Ethnicity")):
+    for record in read_columns(file, ("ActorID", "Age", "Sex", "Race", "Ethnicity"), "comma"):
         fields = {name: one_line(text) for name, text in record.fields.items()}
         if not fields["Age"].isdecimal():
             raise MMFairseqError(f"{file}:{record.line}: age {fields['Age']!r} is not a number of years")
@@ -284,10 +284,3 @@ def by_actor(rows: Iterable[Utterance]) -> dict[str, Fold]:
     elsewhere has all actors in both training and test; figures on it say nothing of new voices and faces.)
     """
     return rotate(((row.speaker, row.id) for row in rows), ACTORS, FOLDS)
-
-
-def _records(file: Path, columns: Sequence[str]) -> list[Record]:
-    header, records = read_table(file, "comma")
-    if missing := [column for column in columns if column not in header]:
-        raise MMFairseqError(f"{file}:1: no column {missing[0]!r}; columns: {', '.join(map(repr, header))}")
-    return records

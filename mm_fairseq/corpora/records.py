@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def read_table(file: Path, delimiter: str = "auto") -> tuple[list[str], list[Rec
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise MMFairseqError(f"{file}:1: column {named(twice)} stands twice in the header")
     return header, records
+
+
+def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto") -> list[Record]:
+    """Records of a table that has at least these columns.
+
+    Raises:
+        MMFairseqError: as `read_table`, or `file:1`: a column is missing.
+    """
+    header, records = read_table(file, delimiter)
+    if missing := [column for column in columns if column not in header]:
+        raise MMFairseqError(f"{file}:1: no column {missing[0]!r}; columns: {', '.join(map(repr, header))}")
+    return records
 
 
 def _guess(file: Path, text: str) -> str:

@@ -4,6 +4,7 @@ A tokeniser is kept in a data-bin as plain files and a small dict, its *spec*: `
 """
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
@@ -85,6 +86,23 @@ class FastBpe(Tokenizer):
         return self._bpe.apply([" ".join(text.split())])[0].split()
 
 
+@TOKENIZERS.register("words")
+class Words(Tokenizer):
+    """Words in lower case, and every punctuation mark by itself; needs no file.
+
+    A word is a run of letters and digits of any script, with apostrophes inside (`don't`). Case says where a sentence
+    begins and little else; kept, it would make an unknown word of a known one.
+    """
+
+    _SYMBOL = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+
+    def __init__(self, *paths: Path) -> None:
+        """No file is read."""
+
+    def encode(self, text: str) -> list[str]:
+        return self._SYMBOL.findall(text.casefold().replace("\u2019", "'"))
+
+
 @TOKENIZERS.register("hf")
 class HuggingFace(Tokenizer):
     """A tokenizer of Hugging Face, without its [CLS] and [SEP]; symbols are its numbers, all of them, in order."""
@@ -146,25 +164,27 @@ def tokenizer_contents(text: str) -> list[bytes]:
     return [_hugging_face_json(files[0].parent)] if name == "hf" else [path.read_bytes() for path in files]
 
 
-_FORMS = "gpt2:DIR, hf:DIR, sentencepiece[:FILE] or fastbpe:CODES[,VOCAB]"
+_FORMS = "gpt2:DIR, hf:DIR, sentencepiece[:FILE], fastbpe:CODES[,VOCAB] or words"
 
 
 def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
     """Read what `--tokenizer` was given.
 
     Args:
-        text: `gpt2:DIR`, `hf:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, or `sentencepiece`, which is to be
-            trained.
+        text: `gpt2:DIR`, `hf:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, `words`, or `sentencepiece`, which
+            is to be trained.
 
     Returns:
-        The name, its files (none: to be trained), and the dictionary that comes with them.
+        The name, its files (none: to be trained, or not needed), and the dictionary that comes with them.
 
     Raises:
         MMFairseqError: not one of these, or a file is missing.
     """
     name, _, rest = text.partition(":")
     TOKENIZERS.get(name)
-    if name == "sentencepiece" and not rest:
+    if name == "words" and rest:
+        raise MMFairseqError(f"tokenizer {text!r}: words takes no file; expected {_FORMS}")
+    if name == "words" or (name == "sentencepiece" and not rest):
         return name, [], None
     if not rest:
         raise MMFairseqError(f"tokenizer {text!r}: expected {_FORMS}")

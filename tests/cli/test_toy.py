@@ -8,6 +8,11 @@ def test_iemocap_takes_utterances_and_seed(tmp_path):
     assert len(list(tmp_path.glob("a/Session?/sentences/wav/*/*.wav"))) == 21
 
 
+def test_fluent_speech_commands_takes_utterances_and_seed(tmp_path):
+    assert main(["toy", "fluent_speech_commands", str(tmp_path / "a"), "--utterances", "124", "--seed", "4"]) == 0
+    assert len(list(tmp_path.glob("a/wavs/speakers/*/*.wav"))) == 124
+
+
 def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
     assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "3"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [

@@ -94,14 +94,32 @@ def test_fastbpe(tmp_path):
     assert load_tokenizer(spec, tmp_path).encode(" the  hat\n") == ["the", "h@@", "a@@", "t"]
 
 
+def test_words_are_folded_and_punctuation_stands_alone(tmp_path):
+    spec = tokenizer_spec("words")
+    assert spec == {"name": "words", "files": [], "sha256": []}
+    tokenizer = load_tokenizer(spec, tmp_path)
+    text = "Don\u2019t turn the LIGHTS on, please!  Straße 3\u00a0불"
+    assert tokenizer.encode(text) == ["don't", "turn", "the", "lights", "on", ",", "please", "!", "strasse", "3", "불"]
+    assert tokenizer.encode(" \t") == []
+
+
+def test_words_of_train_by_frequency_then_alphabet_others_unknown(tmp_path):
+    tokenizer = load_tokenizer(tokenizer_spec("words"), tmp_path)
+    (tmp_path / "dict.txt").write_text(build_dictionary(tokenizer, ["Turn it on", "turn off", "Switch it off"]))
+    numbers = read_dictionary(tmp_path / "dict.txt")
+    assert list(numbers) == ["it", "off", "turn", "on", "switch"]
+    assert token_ids(tokenizer, numbers, "TURN it loud").tolist() == [6, 4, 3]
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("bert", "unknown tokenizer 'bert'; known: fastbpe, gpt2, hf, sentencepiece"),
+        ("bert", "unknown tokenizer 'bert'; known: fastbpe, gpt2, hf, sentencepiece, words"),
         ("gpt2", "expected gpt2:DIR"),
         ("gpt2:nowhere", r"no file nowhere/encoder\.json"),
         ("sentencepiece:nowhere.model", r"no file nowhere\.model"),
         ("fastbpe:a,b,c", "at most 2"),
+        ("words:file", "words takes no file"),
     ],
 )
 def test_specs_that_are_none(spec, reason):
