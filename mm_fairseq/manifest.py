@@ -4,6 +4,10 @@ Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the colum
 one column a target, and further ones: what `targets.json` names as the votes of annotators, and attributes (style, sex)
 by which reports are sliced. There is no quoting. An empty field is a missing modality or a missing label.
 
+Two columns are there where a corpus has them. `features`, next to `text`, is the path of an `.npz` file with float
+arrays [T, D] named `audio`, `text` or `video`: features that the corpus brings instead of recordings. `recognised`,
+among the further ones, is what a speech recogniser made of the utterance, beside its transcript `text`.
+
 `start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that
 is cut already, or cut elsewhere, says so behind its path with a W3C media fragment (https://www.w3.org/TR/media-frags/):
 `#t=0` the whole file, `#t=1.5,3` from 1.5 s to 3 s, `#xywh=0,112,360,256` a region in pixels, joined by `&`.
@@ -19,6 +23,8 @@ from typing import NamedTuple
 from .errors import MMFairseqError
 
 COLUMNS = ("id", "split", "speaker", "session", "dialogue", "turn", "start", "end", "audio", "video", "text")
+FEATURES = "features"
+RECOGNISED = "recognised"
 MODALITIES = ("audio", "text", "video")
 
 _CONTROL = re.compile(r"[\t\n\r\x00]")
@@ -78,6 +84,7 @@ class Utterance:
     video: str = ""
     text: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    features: str = ""
 
     def medium(self, modality: str) -> Medium | None:
         """The `audio` or `video` of this utterance, or None where there is none."""
@@ -91,7 +98,7 @@ class Manifest:
 
     Args:
         root: the folder that paths are relative to.
-        extra: the names of the columns behind `COLUMNS`: labels, votes and attributes.
+        extra: the names of the columns behind these: labels, votes and attributes.
         utterances: the rows.
     """
 
@@ -118,7 +125,7 @@ class Manifest:
             elif control := next((value for value in _texts(row) if _CONTROL.search(value)), None):
                 reason = f"a tab or a line break inside a field: {control!r}"
             else:
-                reason = next(filter(None, (_path_fault(row, modality) for modality in ("audio", "video"))), None)
+                reason = next(filter(None, (_path_fault(row, column) for column in ("audio", "video", FEATURES))), None)
             if reason:
                 raise MMFairseqError(f"{where}:{line}: utterance {row.id!r}: {reason}")
             seen[row.id] = line
@@ -144,7 +151,7 @@ class Manifest:
         unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
         if tuple(header[: len(COLUMNS)]) != COLUMNS:
             raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
-        extra = header[len(COLUMNS) :]
+        extra = [name for name in header[len(COLUMNS) :] if name != FEATURES]
         if len(set(header)) != len(header) or "" in extra:
             raise MMFairseqError(
                 f"{path}:2: further columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
@@ -164,9 +171,12 @@ class Manifest:
         """Check and write to `path` atomically."""
         path = Path(path)
         self.check(str(path), first_line=3)
-        out = [f"# root={self.root}", "\t".join([*COLUMNS, *self.extra])]
+        if FEATURES in self.extra:
+            raise MMFairseqError(f"{path}: the column {FEATURES!r} holds paths of features and nothing else")
+        columns = [*COLUMNS, *([FEATURES] if any(row.features for row in self.utterances) else [])]
+        out = [f"# root={self.root}", "\t".join([*columns, *self.extra])]
         for row in self.utterances:
-            fields = [_text(getattr(row, name)) for name in COLUMNS]
+            fields = [_text(getattr(row, name)) for name in columns]
             out.append("\t".join(fields + [row.labels.get(name, "") for name in self.extra]))
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("\n".join(out) + "\n", encoding="utf-8")
@@ -185,7 +195,7 @@ def _text(value: str | float | None) -> str:
 
 
 def _texts(row: Utterance) -> list[str]:
-    return [_text(getattr(row, name)) for name in COLUMNS] + list(row.labels.values())
+    return [_text(getattr(row, name)) for name in (*COLUMNS, FEATURES)] + list(row.labels.values())
 
 
 def _parse_row(line: str, header: list[str], where: str) -> Utterance:
@@ -203,15 +213,19 @@ def _parse_row(line: str, header: list[str], where: str) -> Utterance:
             raise MMFairseqError(
                 f"{where}: utterance {values[0]!r}: {name} {row[name]!r} is not a number of seconds"
             ) from None
-    plain = {name: row[name] for name in COLUMNS if name not in times}
-    return Utterance(**plain, **times, labels={name: row[name] for name in header[len(COLUMNS) :]})  # type: ignore[arg-type]
+    plain = {name: row[name] for name in (*COLUMNS, FEATURES) if name in row and name not in times}
+    further = [name for name in header[len(COLUMNS) :] if name != FEATURES]
+    return Utterance(**plain, **times, labels={name: row[name] for name in further})  # type: ignore[arg-type]
 
 
 def _path_fault(row: Utterance, modality: str) -> str | None:
-    try:
-        medium = row.medium(modality)
-    except MMFairseqError as error:
-        return f"{modality}: {error}"
+    if modality == FEATURES:
+        medium = Medium(row.features) if row.features else None
+    else:
+        try:
+            medium = row.medium(modality)
+        except MMFairseqError as error:
+            return f"{modality}: {error}"
     if medium is None:
         return None
     path = PurePosixPath(medium.path)

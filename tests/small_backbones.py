@@ -30,6 +30,7 @@ ARGS = {
     "egemaps": {},
     "embedding": {"vocabulary": 20, "dim": 8},
     "fabnet": {},
+    "features": {"dim": 5},
     "hubert": {**_WAV2VEC2, "layer_norm_first": True},
     "hf_audio": {"config": HF_AUDIO, "normalize": True},
     "hf_text": {"config": HF_TEXT, "vocabulary": 20, "cls": 1, "pad": 0, "sep": 2, "unk": 3},
@@ -82,6 +83,7 @@ def items(modality, lengths, seed=0):
         "audio": lambda n: 0.3 * torch.randn(n),
         "text": lambda n: torch.cat([torch.tensor([0]), torch.randint(4, 19, (max(0, n - 2),)), torch.tensor([2])])[:n],
         "video": lambda n: torch.randint(0, 255, (n, 3, 256, 256), dtype=torch.uint8),
+        "any": lambda n: torch.randn(n, 5),
     }
     return [make[modality](length).numpy() if length else None for length in lengths]
 

@@ -174,3 +174,28 @@ def test_further_columns_are_kept_as_text(tmp_path):
 def test_normalised_tells_equal_sentences(one, other, same):
     assert (normalised(one) == normalised(other)) == same
     assert normalised(normalised(one)) == normalised(one)
+
+
+def test_features_have_a_column_only_where_some_row_has_them(tmp_path):
+    rows = [replace(ROWS[0], features="f/a.npz"), ROWS[1]]
+    lines = written(tmp_path, rows).read_text("utf-8").split("\n")
+    assert lines[1].split("\t")[-3:] == ["text", "features", "e"]
+    assert lines[2].split("\t")[-3:] == ["One.", "f/a.npz", "ang"]
+    manifest = Manifest.read(tmp_path / "manifest.tsv")
+    assert manifest.utterances == rows
+    assert manifest.extra == ["e"]
+    with_features = (tmp_path / "manifest.tsv").read_bytes()
+    manifest.write(tmp_path / "manifest.tsv")
+    assert (tmp_path / "manifest.tsv").read_bytes() == with_features
+    assert "features" not in written(tmp_path, ROWS).read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", ["../a.npz", "/a.npz"])
+def test_features_lie_below_the_root(tmp_path, path):
+    with pytest.raises(MMFairseqError, match=rf":3: utterance 'a': features path '{path}' leads out of the root"):
+        written(tmp_path, [replace(ROWS[0], features=path)])
+
+
+def test_features_are_no_label(tmp_path):
+    with pytest.raises(MMFairseqError, match="holds paths of features and nothing else"):
+        Manifest(Path("/data"), ["features"], [Utterance("a")]).write(tmp_path / "manifest.tsv")

@@ -5,6 +5,7 @@ from . import (
     egemaps,
     embedding,
     fabnet,
+    features,
     hf_audio,
     hf_text,
     hubert,
@@ -18,11 +19,12 @@ from . import (
     wav2vec2,
 )
 from .backbone_set import BackboneSet
-from .base import BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
+from .base import ANY, BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
 from .files import read_checkpoint, unsafe_checkpoints
 from .spec import Resolved, Spec, build, check_vocabulary, complete, parameters, resolve
 
 __all__ = [
+    "ANY",
     "BACKBONES",
     "SAMPLE_RATE",
     "Backbone",
@@ -37,6 +39,7 @@ __all__ = [
     "egemaps",
     "embedding",
     "fabnet",
+    "features",
     "hf_audio",
     "hf_text",
     "hubert",

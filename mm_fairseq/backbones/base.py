@@ -13,6 +13,7 @@ from ..errors import MMFairseqError
 from ..registry import Registry
 
 SAMPLE_RATE = 16000  # Hz, of all audio in a data-bin
+ANY = "any"
 
 BACKBONES: Registry[type["Backbone"]] = Registry("backbone")
 
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
     has transformer layers `layers`.
 
     Attributes:
-        modality: what it reads.
+        modality: what it reads; `ANY`: no raw data but features (B, T, C) that the corpus brings, of any modality.
         normalisation: what is done to the input, in words.
         takes_mask: whether padded rows go through the encoder together, told apart by a mask; otherwise each row (or
             frame) is encoded by itself.
@@ -69,6 +70,11 @@ class Backbone(nn.Module):
     receptive_field: int = 1
     max_input: int | None = None
     code_groups: int = 0
+
+    @classmethod
+    def reads(cls, modality: str) -> bool:
+        """Whether it can be the backbone of a modality."""
+        return cls.modality in (modality, ANY)
 
     @property
     def rate_hz(self) -> float:

@@ -34,8 +34,8 @@ class Spec(NamedTuple):
         """Split a specification and check its name, its modality, its options and their types."""
         name, _, rest = text.partition(":")
         backbone = BACKBONES.get(name)
-        if backbone.modality != modality:
-            fitting = [other for other in BACKBONES.names() if BACKBONES.get(other).modality == modality]
+        if not backbone.reads(modality):
+            fitting = [other for other in BACKBONES.names() if BACKBONES.get(other).reads(modality)]
             raise MMFairseqError(
                 f"backbone {name!r} reads {backbone.modality}, not {modality}; for {modality}: {', '.join(fitting)}"
             )

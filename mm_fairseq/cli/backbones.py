@@ -8,7 +8,8 @@ import argparse
 import textwrap
 from typing import Any
 
-from ..backbones import BACKBONES, BackboneSet, Spec, parameters, resolve, unsafe_checkpoints
+from ..backbones import ANY, BACKBONES, BackboneSet, Spec, parameters, resolve, unsafe_checkpoints
+from ..errors import MMFairseqError
 from ..manifest import MODALITIES
 from ..tables import Table
 from ._tables import show
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 def listing() -> str:
     """The registered backbones by modality: what each gives, and its options."""
     lines = ["SPEC: NAME[:FILE[,option=value,...]]; `mm-fairseq backbones SPEC` tries one"]
-    for modality in MODALITIES:
+    for modality in (*MODALITIES, ANY):
         lines += ["", modality]
         for name in BACKBONES.names():
             backbone = BACKBONES.get(name)
@@ -59,6 +60,8 @@ def tried(text: str) -> Table:
         MMFairseqError: they do not load.
     """
     modality = BACKBONES.get(text.partition(":")[0]).modality
+    if modality == ANY:
+        raise MMFairseqError(f"{text}: hands on features of a data-bin and loads nothing that could be tried")
     found = resolve({modality: text}, set(), {"text": {"vocabulary": 4}})
     backbones = BackboneSet(found.entries)
     backbones.load_pretrained(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, Manifest, Utterance
+from ..manifest import FEATURES, MODALITIES, RECOGNISED, Manifest, Utterance
 from ..registry import Registry
 from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
@@ -99,10 +99,10 @@ def check_row(row: Utterance, root: Path, file: Path, line: int) -> None:
     """Check one row where it was read, so that the error names `file:line`.
 
     Raises:
-        MMFairseqError: the row has neither audio nor text nor video, or `Manifest.check` refuses it.
+        MMFairseqError: the row has neither audio nor text nor video nor features, or `Manifest.check` refuses it.
     """
     Manifest(root, [], [row]).check(str(file), first_line=line)
-    if not (row.audio or row.text or row.video):
+    if not (row.audio or row.text or row.video or row.features):
         raise MMFairseqError(f"{file}:{line}: utterance {row.id!r}: has no audio, no text and no video")
 
 
@@ -131,11 +131,12 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
     rows = prepared.manifest.utterances
     by_id = {row.id: row for row in rows}
     attributes = attribute_names(prepared.manifest, prepared.targets)
+    media = [*MODALITIES, *([FEATURES] if any(row.features for row in rows) else [])]
     return {
         "corpus": name,
         "utterances": len(rows),
         "excluded": dict(sorted(prepared.excluded.items())),
-        "modalities": {modality: sum(bool(getattr(row, modality)) for row in rows) for modality in MODALITIES},
+        "modalities": {name: sum(bool(getattr(row, name)) for row in rows) for name in media},
         "targets": {target.name: label_counts(target, rows) for target in prepared.targets},
         "votes": {target.name: vote_account(target, rows) for target in prepared.targets if target.votes},
         "attributes": {
@@ -161,8 +162,8 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
 
 
 def attribute_names(manifest: Manifest, targets: Sequence[Target]) -> list[str]:
-    """The manifest's further columns that are neither labels nor votes."""
-    taken = {name for target in targets for name in (target.name, target.votes)}
+    """The manifest's further columns that are neither labels nor votes nor a transcript."""
+    taken = {RECOGNISED, *(name for target in targets for name in (target.name, target.votes))}
     return [name for name in manifest.extra if name not in taken]
 
 

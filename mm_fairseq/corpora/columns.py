@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import MMFairseqError
-from ..manifest import COLUMNS, Utterance
+from ..manifest import COLUMNS, FEATURES, Utterance
 from ..targets import KINDS, SEPARATOR, Target
 from .base import named, one_line
 from .records import Record
 from .votes import votes_text
+
+FIELDS = (*COLUMNS, FEATURES)
 
 
 @dataclass
@@ -98,8 +100,8 @@ class Wish:
 
 def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> dict[str, str]:
     """`--columns` as {manifest column: column of the table}."""
-    form = f"FIELD=COLUMN with one of the fields {', '.join(COLUMNS)}"
-    columns = _pairs("--columns", form, texts, header, file, lambda name: name in COLUMNS)
+    form = f"FIELD=COLUMN with one of the fields {', '.join(FIELDS)}"
+    columns = _pairs("--columns", form, texts, header, file, lambda name: name in FIELDS)
     if not {"audio", "text", "video"} & set(columns):
         raise MMFairseqError("--columns: name a column for at least one of audio, text, video")
     return columns
@@ -107,7 +109,7 @@ def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> di
 
 def parse_attributes(texts: Iterable[str], wishes: Sequence[Wish], header: Sequence[str], file: Path) -> dict[str, str]:
     """`--attributes` as {manifest column: column of the table}."""
-    taken = [*COLUMNS, *_extra(wishes)]
+    taken = [*FIELDS, *_extra(wishes)]
     form = f"NAME=COLUMN; a name is a word of letters, digits and '_', and none of {', '.join(taken)}"
     return _pairs("--attributes", form, texts, header, file, lambda name: _word(name) and name not in taken)
 
@@ -141,10 +143,10 @@ def parse_wishes(args: argparse.Namespace, header: Sequence[str], file: Path) ->
 
 def _wish(text: str, header: Sequence[str], file: Path) -> Wish:
     name, _, column = (piece.strip() for piece in text.partition("="))
-    if not _word(name) or name in COLUMNS or not column:
+    if not _word(name) or name in FIELDS or not column:
         raise MMFairseqError(
             f"--target {text!r}: expected NAME=COLUMN[:KIND]; a name is a word of letters, digits and '_', "
-            f"and none of {', '.join(COLUMNS)}"
+            f"and none of {', '.join(FIELDS)}"
         )
     kind = "single"
     if column not in header and ":" in column:

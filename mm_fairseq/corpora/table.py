@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ..errors import MMFairseqError
-from ..manifest import COLUMNS, Manifest, Utterance
+from ..manifest import FEATURES, Manifest, Utterance
 from ..targets import KINDS, kind_of
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
-from .columns import Wish, parse_attributes, parse_columns, parse_wishes
+from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw, rotate
 from .records import DELIMITERS, Record, read_table
 
@@ -46,7 +46,7 @@ class Table(Corpus):
             action="append",
             required=True,
             metavar="FIELD=COLUMN,...",
-            help=f"which column holds which field; fields: {', '.join(COLUMNS)}",
+            help=f"which column holds which field; fields: {', '.join(FIELDS)}",
         )
         parser.add_argument(
             "--target",
@@ -159,8 +159,8 @@ class Table(Corpus):
             lines[name] = record.line
             if "split" in columns:
                 value["split"] = _split(value["split"], f"{where}: column {columns['split']!r}")
-            for modality in ("audio", "video"):
-                value[modality] = relative(value.get(modality, ""), root, where)
+            for field in ("audio", "video", FEATURES):
+                value[field] = relative(value.get(field, ""), root, where)
             labels: dict[str, str] = {}
             for wish in wishes:
                 labels |= wish.labels(record, where)

@@ -57,6 +57,10 @@ class DataBin:
         """Its rows."""
         return Manifest.read(self.path / "manifest.tsv")
 
+    def dim(self, modality: str) -> int:
+        """D, where the corpus brings features [T, D] of a modality; 0 where it is raw data or not there."""
+        return int(self.meta["streams"].get(modality, {}).get("dim", 0))
+
     @property
     def protocols(self) -> dict[str, list[str]]:
         """Protocol to its folds, the default first.

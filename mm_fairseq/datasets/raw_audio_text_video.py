@@ -24,7 +24,7 @@ SHOWN = 10  # ids named in a message
 
 
 class RawAudioTextVideoDataset(FairseqDataset):
-    """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB.
+    """Utterances of one split: PCM to [-1, 1], token ids between `bos` and `eos`, JPEG to RGB, features as they are.
 
     An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the
     modality. Both are counted and named in the log when the dataset is made.
@@ -88,7 +88,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
     def _lengths(self, modality: str) -> np.ndarray:
         """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
         found = self.streams[modality].lengths[self.rows] * (modality not in self.withheld)
-        lengths = input_lengths(modality, found)
+        lengths = input_lengths(modality, found, self.streams[modality].dim)
         shortest, longest = self.limits[modality]
         self._tell(
             (lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing"
@@ -100,6 +100,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
     def _tell(self, hit: np.ndarray, lengths: np.ndarray, modality: str, what: str) -> None:
         if hit.any():
             unit = {"audio": "samples", "text": "tokens", "video": "frames"}[modality]
+            unit = "frames" if self.streams[modality].dim else unit
             first = [f"{self.utterances[i].id} ({lengths[i]})" for i in np.flatnonzero(hit)[:SHOWN]]
             logger.warning(
                 "%s: %s of %d utterances, in %s, %s: %s%s",
@@ -110,9 +111,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         return ", ".join(f"{name} in {np.count_nonzero(self.lengths[name])}" for name in self.modalities)
 
     def _sizes(self) -> np.ndarray:
-        scaled = [
-            -(-self.lengths[name] // AUDIO_STEP) if name == "audio" else self.lengths[name] for name in self.modalities
-        ]
+        steps = {name: AUDIO_STEP if name == "audio" and not self.streams[name].dim else 1 for name in self.modalities}
+        scaled = [-(-self.lengths[name] // step) for name, step in steps.items()]
         return np.maximum(1, np.max(scaled, axis=0)).astype(np.int64)
 
     def __len__(self) -> int:
@@ -136,10 +136,11 @@ class RawAudioTextVideoDataset(FairseqDataset):
             return {}
         inputs, masks = {}, {}
         empty = dict(EMPTY)
-        for name, reader in self.features.items():
+        given = {name: reader for name, reader in self.streams.items() if reader.dim}
+        for name, reader in (given | self.features).items():
             empty[name] = np.zeros((0, reader.dim), np.float32 if reader.dtype.kind == "f" else np.int64)
         for name in self.modalities:
-            value = self.pad if name == "text" and name not in self.features else 0
+            value = self.pad if name == "text" and empty[name].ndim == 1 else 0
             inputs[name], masks[name] = pad([sample[name] for sample in samples], value, empty[name])
         indices = [sample["index"] for sample in samples]
         return {
@@ -158,11 +159,12 @@ class RawAudioTextVideoDataset(FairseqDataset):
         utterance = self.utterances[index]
         if utterance.end is not None:
             return round(utterance.end - (utterance.start or 0.0), 3)
-        samples = self.streams["audio"].lengths[self.rows[index]] if "audio" in self.streams else 0
+        sound = self.streams.get("audio")
+        samples = sound.lengths[self.rows[index]] if sound is not None and not sound.dim else 0
         return round(int(samples) / SAMPLE_RATE, 3) if samples else None
 
     def num_tokens(self, index: int) -> int:
-        """Length of the longest modality: 10 ms of audio, a text token and a video frame count one each."""
+        """Length of the longest modality: 10 ms of audio, a token, a picture and a frame of features count one each."""
         return int(self.sizes[index])
 
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:

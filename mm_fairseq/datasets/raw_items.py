@@ -30,20 +30,29 @@ class Limits(NamedTuple):
         return np.where(lengths < self.shortest, 0, lengths).astype(np.int64)
 
 
-def input_lengths(modality: str, lengths: np.ndarray) -> np.ndarray:
-    """Lengths of inputs by those in a raw stream: a text that is there gets a symbol at either end. Shape (N)."""
-    return lengths + 2 * (lengths > 0) if modality == "text" else lengths
+def input_lengths(modality: str, lengths: np.ndarray, dim: int = 0) -> np.ndarray:
+    """Lengths of inputs by those in a stream: a text that is there gets a symbol at either end. Shape (N).
+
+    Args:
+        modality: of the stream.
+        lengths: of its items. Shape (N).
+        dim: D of a stream of features [T, D], to which nothing is added; 0 for raw data.
+    """
+    return lengths + 2 * (lengths > 0) if modality == "text" and not dim else lengths
 
 
 def read_item(modality: str, item: np.ndarray, length: int, bos: int, eos: int) -> np.ndarray:
     """A stored item, cut at `length`, as input of a backbone.
 
     Returns:
-        audio: (T), float32 in [-1, 1]; text: (T), int64, between `bos` and `eos`; video: (T, 3, H, W), uint8 RGB.
+        audio: (T), float32 in [-1, 1]; text: (T), int64, between `bos` and `eos`; video: (T, 3, H, W), uint8 RGB; of a
+        stream of features: (T, D), float32.
 
     Raises:
         MMFairseqError: the item is damaged.
     """
+    if item.ndim == 2:
+        return item[:length].astype(np.float32)
     if modality == "audio":
         return np.multiply(item[:length], np.float32(1 / 32768), dtype=np.float32)
     if modality == "text":

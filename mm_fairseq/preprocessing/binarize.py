@@ -34,13 +34,13 @@ from ..media.text import (
     tokenizer_spec,
     train_sentencepiece,
 )
-from ..media.video import has_audio
 from ..targets import write_targets
 from ..versions import installed
 from .engines import run_shards
-from .items import SAMPLE_RATE, STREAMS, Items, Settings
+from .items import RAW, SAMPLE_RATE, Form, Items, Settings
 from .prepared import Prepared
 from .quarantine import Account, Problem
+from .streams import choose_streams
 
 FORMAT = 1
 logger = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ class Job:
         items: makes them.
         rows: of the manifest.
         data_bin: the folder written to.
-        streams: names.
+        streams: name to how it is stored.
     """
 
-    def __init__(self, items: Items, rows: list[Utterance], data_bin: Path, streams: list[str]) -> None:
+    def __init__(self, items: Items, rows: list[Utterance], data_bin: Path, streams: dict[str, Form]) -> None:
         self.items, self.rows, self.data_bin, self.streams = items, rows, data_bin, streams
         self.size = items.settings.shard_size or 256
         self.shards = -(-len(rows) // self.size)
@@ -90,11 +90,10 @@ class Job:
         single_threaded()
         with ExitStack() as stack:
             writers: dict[str, ShardWriter] = {}
-            for stream in self.streams:
-                dtype, told, _ = STREAMS[stream]
+            for stream, (dtype, dim, told, _) in self.streams.items():
                 notes: dict[str, Any] = {"problems": []}
                 writers[stream] = stack.enter_context(
-                    ShardWriter(self.data_bin / stream, shard, dtype, own_lengths=told, notes=notes)
+                    ShardWriter(self.data_bin / stream, shard, dtype, dim, own_lengths=told, notes=notes)
                 )
             for row in self.part(shard):
                 for stream, writer in writers.items():
@@ -102,7 +101,7 @@ class Job:
                 advance()
 
     def _add(self, writer: ShardWriter, stream: str, row: Utterance) -> None:
-        dtype, told, _ = STREAMS[stream]
+        dtype, dim, told, _ = self.streams[stream]
         try:
             item, length = self.items.make(stream, row)
         except MMFairseqError as error:
@@ -110,7 +109,7 @@ class Job:
                 raise
             problem = Problem(row.id, self.items.path(stream, row), stream, error.code, str(error))
             writer.notes["problems"].append(asdict(problem))
-            item, length = np.empty(0, dtype), 0
+            item, length = np.empty((0, dim) if dim else 0, dtype), 0
         writer.add(item, length if told else None)
 
     def problems(self) -> list[Problem]:
@@ -153,12 +152,13 @@ def binarize(
     settings = settings.for_rows(len(corpus.manifest))
     if workers < 1:
         raise MMFairseqError(f"--workers {workers}: at least 1")
-    streams = _streams(corpus.manifest, settings)
+    streams = choose_streams(corpus.manifest, settings)
     _make_folder(data_bin, resume, overwrite)
     with locked(data_bin):
         remove_leftovers(data_bin)
         meta = _begin(data_bin, corpus, settings, streams)
-        items = Items(corpus.manifest.root, data_bin, settings, meta["tokenizer"])
+        dims = {name: form.dim for name, form in streams.items() if form.dim}
+        items = Items(corpus.manifest.root, data_bin, settings, meta["tokenizer"], dims)
         job = Job(items, corpus.manifest.utterances, data_bin, streams)
         todo = [shard for shard in range(job.shards) if not job.is_done(shard)]
         done = len(job.rows) - sum(len(job.part(shard)) for shard in todo)
@@ -186,22 +186,6 @@ def _check_settings(settings: Settings) -> None:
         tokenizer_files(settings.tokenizer)
 
 
-def _streams(manifest: Manifest, settings: Settings) -> list[str]:
-    """The wanted modalities that at least one utterance has; said of the others in the summary."""
-    rows = manifest.utterances
-    silent = not any(row.audio for row in rows)
-    films = dict.fromkeys(row.medium("video") for row in rows) if silent else {}
-    present = {
-        "audio": not silent or any(has_audio(manifest.root / film.path) for film in films if film),
-        "text": any(row.text.strip() for row in rows),
-        "video": any(row.video for row in rows),
-    }
-    streams = [name for name in MODALITIES if name in settings.modalities and present[name]]
-    if not streams:
-        raise MMFairseqError(f"no utterance has {' or '.join(settings.modalities)}: nothing to binarize")
-    return streams
-
-
 def _make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
     """Make the folder, or see that what is there may be taken up or removed."""
     if data_bin.exists() and not data_bin.is_dir():
@@ -223,9 +207,9 @@ def _make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
     data_bin.mkdir(parents=True, exist_ok=True)
 
 
-def _begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: list[str]) -> dict[str, Any]:
+def _begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: dict[str, Form]) -> dict[str, Any]:
     """Compare with an earlier meta.json or write the first; then all that is no shard. Returns the meta data."""
-    spec = tokenizer_spec(settings.tokenizer) if "text" in streams else None
+    spec = tokenizer_spec(settings.tokenizer) if streams.get("text") == RAW["text"] else None
     meta = {
         "format": FORMAT,
         "complete": False,
@@ -235,7 +219,9 @@ def _begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: list[s
         "faces": settings.faces,
         "tokenizer": spec,
         "protocols": corpus.protocols,
-        "streams": {name: {"dtype": STREAMS[name][0], "dim": 0, "length": STREAMS[name][2]} for name in streams},
+        "streams": {
+            name: {"dtype": form.dtype, "dim": form.dim, "length": form.unit} for name, form in streams.items()
+        },
         "shard_size": settings.shard_size,
         "rows": len(corpus.manifest),
         "settings": {
@@ -269,7 +255,7 @@ def _keep_text(data_bin: Path, corpus: Prepared, settings: Settings, spec: dict[
         contents = tokenizer_contents(settings.tokenizer)
         for content, name in zip(contents, spec["files"], strict=False):
             write_atomic(data_bin / name, content)
-        if not contents:
+        if spec["files"] and not contents:
             write_atomic(data_bin / spec["files"][0], train_sentencepiece(texts, settings.vocab_size))
         tokenizer = load_tokenizer(spec, data_bin)
         if dictionary:
@@ -309,7 +295,8 @@ def _train_texts(corpus: Prepared) -> list[str]:
 def _finish(job: Job, corpus: Prepared, meta: dict[str, Any], fresh: int, seconds: float) -> list[str]:
     """Quarantine, splits, then the meta data that makes the data-bin complete. Returns the summary."""
     readers = {stream: StreamReader(job.data_bin / stream, len(job.rows)) for stream in job.streams}
-    kept = np.any([reader.lengths > 0 for reader in readers.values()], axis=0)
+    own = {stream: reader for stream, reader in readers.items() if stream in MODALITIES}
+    kept = np.any([reader.lengths > 0 for reader in own.values()], axis=0)
     account = Account([row.id for row in job.rows], kept, job.problems())
     write_atomic(job.data_bin / "quarantine.jsonl", account.to_jsonl())
     if not kept.any():
@@ -318,7 +305,7 @@ def _finish(job: Job, corpus: Prepared, meta: dict[str, Any], fresh: int, second
             f"no utterance is left of {len(job.rows)}; see {job.data_bin / 'quarantine.jsonl'}. The first: "
             f"{first.id}: {first.stage}: {first.error}"
         )
-    for stream, reader in readers.items():
+    for stream, reader in own.items():
         if not reader.lengths.any():
             first = next(problem for problem in account.problems if problem.stage == stream)
             raise MMFairseqError(
@@ -341,13 +328,16 @@ def _finish(job: Job, corpus: Prepared, meta: dict[str, Any], fresh: int, second
 
 def _totals(job: Job, readers: dict[str, StreamReader], fresh: int, seconds: float) -> Iterator[str]:
     sums = {stream: int(reader.lengths.sum()) for stream, reader in readers.items()}
-    for stream in job.items.settings.modalities:
-        if stream not in sums:
+    for stream in dict.fromkeys([*job.items.settings.modalities, *job.streams]):
+        form = job.streams.get(stream)
+        if form is None:
             yield f"{stream}: none in this corpus, so no stream" + (" and no dict.txt" if stream == "text" else "")
+        elif form.dim:
+            yield f"{stream}: {sums[stream]} {form.unit} of {form.dim} features"
         elif stream == "audio":
             yield f"audio: {sums[stream] / SAMPLE_RATE:.1f} s at {SAMPLE_RATE} Hz"
         else:
-            yield f"{stream}: {sums[stream]} {STREAMS[stream][2]}"
+            yield f"{stream}: {sums[stream]} {form.unit}"
     rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
     yield f"{job.data_bin}: {job.shards} shards in {seconds:.1f} s{rate}"
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..backbones import BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
+from ..backbones import ANY, BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
 from ..databin import CachedStream, DataBin, StreamReader, locked, remove_shard
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
@@ -213,6 +213,11 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
     if modality not in data_bin.meta["streams"]:
         there = ", ".join(sorted(data_bin.meta["streams"]))
         raise MMFairseqError(f"--backbone {option!r}: {data_bin} has no {modality}; it has {there}")
+    if data_bin.dim(modality) or BACKBONES.get(Spec.parse(modality, text).name).modality == ANY:
+        raise MMFairseqError(
+            f"--backbone {option!r}: nothing to extract: features that come with a corpus are in the data-bin already "
+            "and train with the backbone `features`; other backbones read raw data"
+        )
     if modality == "audio":
         data_bin.check_sample_rate(SAMPLE_RATE)
     dictionary = load_dictionary(data_bin.path)

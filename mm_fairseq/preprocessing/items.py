@@ -1,23 +1,24 @@
 """One modality of one utterance, as it is stored in its stream.
 
-T samples (audio), tokens (text) or bytes (video).
+T samples (audio), tokens (text), bytes (video) or frames (features that the corpus brings).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from ..databin import pack_frames
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, Medium, Utterance
+from ..manifest import MODALITIES, RECOGNISED, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError
 from ..media.audio import read_audio
 from ..media.faces import encode_jpeg, face_crops
+from ..media.features import read_features
 from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
 from ..media.video import read_frames
 
@@ -27,12 +28,34 @@ MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything
 # What decoders were seen to raise, or may, on bytes made to break them; one bad file never ends a run.
 UNFORESEEN = (ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, cv2.error)
 
-# stream: dtype, whether an item's length is told (frames), unit of the length
-STREAMS: dict[str, tuple[str, bool, str]] = {
-    "audio": ("int16", False, "samples"),
-    "text": ("int32", False, "tokens"),
-    "video": ("uint8", True, "frames"),
+
+class Form(NamedTuple):
+    """How a stream is stored.
+
+    Args:
+        dtype: of its elements.
+        dim: D of items [T, D]; 0 for items [T].
+        told: whether an item's length is told (frames).
+        unit: of the length.
+    """
+
+    dtype: str
+    dim: int
+    told: bool
+    unit: str
+
+
+RAW = {
+    "audio": Form("int16", 0, False, "samples"),
+    "text": Form("int32", 0, False, "tokens"),
+    RECOGNISED: Form("int32", 0, False, "tokens"),
+    "video": Form("uint8", 0, True, "frames"),
 }
+
+
+def feature_form(dim: int) -> Form:
+    """Of a stream of features [T, D]."""
+    return Form("float32", dim, False, "frames")
 
 
 @dataclass(frozen=True)
@@ -72,10 +95,19 @@ class Items:
         data_bin: where tokeniser and dictionary lie.
         settings: how items are made.
         spec: the tokeniser's, see `media.text`; None where there is no text.
+        dims: stream to D, where the corpus brings features [T, D] of it.
     """
 
-    def __init__(self, root: Path, data_bin: Path, settings: Settings, spec: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        data_bin: Path,
+        settings: Settings,
+        spec: dict[str, Any] | None,
+        dims: Mapping[str, int] | None = None,
+    ) -> None:
         self.root, self.data_bin, self.settings, self.spec = root, data_bin, settings, spec
+        self.dims = dict(dims or {})
 
     def make(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
         """The item and its length in samples, tokens or frames.
@@ -84,9 +116,9 @@ class Items:
             MediaError: there is none, or it cannot be used.
         """
         makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
-        makers = {"audio": self._audio, "text": self._text, "video": self._video}
+        makers = {"audio": self._audio, "text": self._text, "video": self._video, RECOGNISED: self._recognised}
         try:
-            return makers[stream](row)
+            return self._features(stream, row) if stream in self.dims else makers[stream](row)
         except MMFairseqError:
             raise
         except UNFORESEEN as error:
@@ -95,7 +127,9 @@ class Items:
 
     def path(self, stream: str, row: Utterance) -> str:
         """Which file of the manifest an item comes from; "" where it comes from none."""
-        medium = None if stream == "text" else _sound(row) if stream == "audio" else row.medium("video")
+        if stream in self.dims:
+            return row.features
+        medium = None if stream in ("text", RECOGNISED) else _sound(row) if stream == "audio" else row.medium("video")
         return medium.path if medium else ""
 
     @cached_property
@@ -123,6 +157,23 @@ class Items:
         if not len(ids):
             raise MediaError("empty_transcript", f"no words in the transcript {row.text!r}; other utterances have some")
         return ids, len(ids)
+
+    def _recognised(self, row: Utterance) -> tuple[np.ndarray, int]:
+        """What a recogniser made of it; to hear nothing is no fault of the data."""
+        text = row.labels.get(RECOGNISED, "")
+        ids = token_ids(self._tokenizer, self._numbers, text) if text.strip() else np.empty(0, np.int32)
+        return ids, len(ids)
+
+    def _features(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
+        if not row.features:
+            raise MediaError(f"empty_{stream}", f"no features of {stream} are given; other utterances have them")
+        path = self.root / row.features
+        x = read_features(path, stream)
+        if x.shape[1] != self.dims[stream]:
+            raise MediaError(
+                "other_width", f"{path}: {stream}: {x.shape[1]} features a frame, most others have {self.dims[stream]}"
+            )
+        return x, len(x)
 
     def _video(self, row: Utterance) -> tuple[np.ndarray, int]:
         medium, settings = row.medium("video"), self.settings

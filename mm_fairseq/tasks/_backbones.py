@@ -53,6 +53,7 @@ def resolve(
     defaults = {"text": {"vocabulary": len(symbols)}}
     for name, args in MODEL_REGISTRY[cfg._name].backbone_defaults(cfg).items():
         defaults.setdefault(name, {}).update(args)
+    _add_dims(defaults, specs, DataBin(data_bin))
     found = backbones.resolve(specs, finetune, defaults)
     backbones.check_vocabulary(found, specs.get("text", ""), symbols, data_bin)
     for name, entry in found.entries.items():
@@ -64,6 +65,41 @@ def resolve(
     if saved:
         _check_same(found.entries, saved, checkpoint)
     return found
+
+
+def _add_dims(defaults: dict[str, dict[str, Any]], specs: Mapping[str, str], data_bin: DataBin) -> None:
+    """Tell the backbones of features how wide those of the data-bin are."""
+    for name, spec in specs.items():
+        check_stream(data_bin, name, backbones.Spec.parse(name, spec).name)
+        if dim := data_bin.dim(name):
+            defaults.setdefault(name, {})["dim"] = dim
+
+
+def check_stream(data_bin: DataBin, modality: str, backbone: str, dim: int = 0) -> None:
+    """See that a backbone gets what it reads: raw data, or features that came with the corpus.
+
+    Args:
+        data_bin: the data-bin.
+        modality: of the stream.
+        backbone: its registered name.
+        dim: the width that it expects of features; 0 where that is to be taken from the data.
+
+    Raises:
+        MMFairseqError: it does not.
+    """
+    found, takes = data_bin.dim(modality), backbones.BACKBONES.get(backbone).modality == backbones.ANY
+    if found and not takes:
+        raise MMFairseqError(
+            f"--{modality}-backbone {backbone}: the {modality} of {data_bin} is features that came with the corpus, "
+            f"{found} a frame: use --{modality}-backbone features"
+        )
+    if takes and not found:
+        raise MMFairseqError(
+            f"--{modality}-backbone {backbone}: {data_bin} holds raw {modality} and no features that came with the "
+            "corpus: name a backbone that reads it (`mm-fairseq backbones` lists them)"
+        )
+    if takes and dim and dim != found:
+        raise MMFairseqError(f"{data_bin}: {found} features of {modality} a frame, the model was trained on {dim}")
 
 
 def _check_unused(cfg: DictConfig, entries: Mapping[str, dict[str, Any]], finetune: set[str]) -> None:
@@ -136,6 +172,9 @@ class Sources:
         self.readers: dict[str, StreamReader] = {}
         entries = OmegaConf.to_container(entries) if OmegaConf.is_config(entries) else entries
         for modality, entry in sorted(entries.items()):
+            check_stream(data_bin, modality, entry["name"], entry["args"].get("dim", 0))
+            if data_bin.dim(modality):
+                continue
             needed = entry.get("omitted") or mode == "cached"
             wanted = _cacheable({"sha256": {}, **entry})
             if mode == "raw" and entry.get("omitted"):

@@ -16,7 +16,7 @@ from .. import backbones
 from ..databin import DataBin, Place, fingerprint
 from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities, load_dictionary
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, normalised
+from ..manifest import MODALITIES, RECOGNISED, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _backbones, _choices, _results, _run
@@ -98,7 +98,7 @@ class EmotionPredictionTask(FairseqTask):
         return _choices.given_modalities(self.cfg, there) if self.from_checkpoint else there
 
     def _find_attributes(self) -> list[str]:
-        taken = {column for target in self._all_targets() for column in (target.name, target.votes)}
+        taken = {RECOGNISED, *(column for target in self._all_targets() for column in (target.name, target.votes))}
         return [column for column in self.data_bin.manifest.extra if column not in taken]
 
     def _count_positives(self) -> dict[str, Any]:

@@ -11,8 +11,13 @@ from mm_fairseq.backbones import BACKBONES, BackboneSet
 from mm_fairseq.datasets.collate import pad
 
 NAMES = BACKBONES.names()
-LENGTHS = {"audio": (4000, 1700, 3999, 2555), "text": (9, 3, 8, 2), "video": (3, 1, 2, 1)}
-LIKE = {"audio": np.zeros(0, np.float32), "text": np.zeros(0, np.int64), "video": np.zeros((0, 3, 1, 1), np.uint8)}
+LENGTHS = {"audio": (4000, 1700, 3999, 2555), "text": (9, 3, 8, 2), "video": (3, 1, 2, 1), "any": (9, 3, 8, 2)}
+LIKE = {
+    "audio": np.zeros(0, np.float32),
+    "text": np.zeros(0, np.int64),
+    "video": np.zeros((0, 3, 1, 1), np.uint8),
+    "any": np.zeros((0, 5), np.float32),
+}
 
 
 def backbone_set(name):
@@ -23,7 +28,7 @@ def backbone_set(name):
 def encode(backbones, name, rows):
     modality = modality_of(name)
     x, mask = pad(rows, 1 if modality == "text" else 0, LIKE[modality])
-    device = next(iter([*backbones.parameters(), *backbones.buffers()])).device
+    device = next(iter([*backbones.parameters(), *backbones.buffers(), x])).device
     with torch.no_grad():
         return backbones({modality: x.to(device)}, {modality: mask.to(device)})[modality]
 
@@ -35,7 +40,7 @@ def test_small_arguments_cover_every_backbone():
 @pytest.mark.parametrize("name", NAMES)
 def test_declares_what_it_is(name):
     model = BACKBONES.get(name)(**ARGS[name])
-    assert model.modality in ("audio", "text", "video")
+    assert model.modality in ("audio", "text", "video", "any")
     assert model.dim > 0
     assert model.rate_hz >= 0
     assert model.receptive_field >= 1

@@ -9,7 +9,7 @@ from mm_fairseq.cli import main
 def test_lists_every_backbone_under_its_modality(capsys):
     assert main(["backbones"]) == 0
     out = capsys.readouterr().out
-    blocks = dict(zip(("audio", "text", "video"), out.split("\n\n")[1:], strict=True))
+    blocks = dict(zip(("audio", "text", "video", "any"), out.split("\n\n")[1:], strict=True))
     for name in BACKBONES.names():
         assert f"\n  {name}\n" in blocks[BACKBONES.get(name).modality]
     assert "n_mfcc" in blocks["audio"]

@@ -276,7 +276,7 @@ def test_an_id_twice_names_both_lines(tmp_path, parse):
         ((*COLUMNS, "--target", "x=who:regression", "--votes", "x=who"), "has neither classes nor votes"),
         ((*COLUMNS, *EMOTION, "--target", "emotion_votes=who", "--votes", "emotion=who"), "would have the same name"),
         ((*COLUMNS, *EMOTION, "--attributes", "who"), "'who': expected NAME=COLUMN; a name is a word"),
-        ((*COLUMNS, *EMOTION, "--attributes", "speaker=who"), "none of id, split, .*, text, emotion$"),
+        ((*COLUMNS, *EMOTION, "--attributes", "speaker=who"), "none of id, split, .*, text, features, emotion$"),
         ((*COLUMNS, *EMOTION, "--attributes", "emotion=who"), "expected NAME=COLUMN"),
         ((*COLUMNS, *EMOTION, "--attributes", "a=who,a=who"), "--attributes: 'a' is given twice"),
         ((*COLUMNS, *EMOTION, "--attributes", "a=age"), "no column 'age'; columns: path"),
