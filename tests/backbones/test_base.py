@@ -65,7 +65,7 @@ def test_parse_errors_name_what_is_allowed(modality, text, words):
         assert word in str(error.value)
 
 
-MFCC = {"n_mfcc": 40, "n_fft": 400, "hop": 160, "n_mels": 64}
+MFCC = {"n_mfcc": 40, "n_fft": 400, "hop": 160, "n_mels": 64, "rate": 16000}
 
 
 def test_resolve_gives_plain_entries():
