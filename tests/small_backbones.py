@@ -68,6 +68,7 @@ ARGS = {
         "conv_aggregator_layers": [[8, 2, 1], [8, 3, 1]],
     },
     "wav2vec2": _WAV2VEC2,
+    "wave_pieces": {"samples": 400, "dim": 8},
 }
 
 

@@ -17,6 +17,7 @@ from . import (
     vq_wav2vec,
     wav2vec,
     wav2vec2,
+    wave_pieces,
 )
 from .backbone_set import BackboneSet
 from .base import ANY, BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
@@ -55,4 +56,5 @@ __all__ = [
     "vq_wav2vec",
     "wav2vec",
     "wav2vec2",
+    "wave_pieces",
 ]
