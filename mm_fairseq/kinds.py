@@ -98,6 +98,25 @@ class Kind:
             return torch.from_numpy(np.stack(goals).astype(np.float32))
         return torch.tensor(goals, dtype=torch.long)
 
+    def mix(self, goal: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+        """Goals of mixed utterances: `share * goal + (1 - share) * goal[partner]`, a class being all of itself.
+
+        A label that is missing on either side is missing.
+
+        Args:
+            goal: as collated.
+            partner: row numbers (B).
+            share: (B).
+
+        Returns:
+            (B, K) shares of the classes, or (B,) numbers.
+        """
+        if not goal.is_floating_point():
+            missing = goal == MISSING
+            goal = self._shares(goal.masked_fill(missing, 0)).masked_fill(missing[:, None], math.nan)
+        share = share.to(goal).view(-1, *[1] * (goal.dim() - 1))
+        return share * goal + (1 - share) * goal[partner]
+
     def label(self, truth: Any) -> Any:
         """The opposite of `encode`, in plain Python types: None for a missing label."""
         return None if truth == MISSING else self.classes[int(truth)]

@@ -1,18 +1,23 @@
 """From a data-bin to padded batches."""
 
-from .augment import drop_modalities
+from .augment import Augmentation, drop_modalities
 from .collate import pad
 from .dictionary import load_dictionary
 from .raw_audio_text_video import RawAudioTextVideoDataset
 from .raw_items import EMPTY, Limits, input_lengths, read_item
+from .stress import Stress, parse_stresses, stressed
 
 __all__ = [
     "EMPTY",
+    "Augmentation",
     "Limits",
     "RawAudioTextVideoDataset",
+    "Stress",
     "drop_modalities",
     "input_lengths",
     "load_dictionary",
     "pad",
+    "parse_stresses",
     "read_item",
+    "stressed",
 ]

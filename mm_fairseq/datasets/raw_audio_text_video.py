@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,18 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
 AUDIO_STEP = 160  # samples that count as one token for --max-tokens: 10 ms
 SHOWN = 10  # ids named in a message
+
+
+class Change(Protocol):
+    """What is done to the utterances of a split: `Augmentation` or `Stress`."""
+
+    def item(self, modality: str, x: np.ndarray, utterance: str, epoch: int, limits: Limits) -> np.ndarray:
+        """An input of a backbone, neither cached nor given as features."""
+
+    def batch(
+        self, sample: dict[str, Any], utterances: Sequence[str], epoch: int, kinds: Mapping[str, Kind]
+    ) -> dict[str, Any]:
+        """A collated batch of utterances, given by their ids."""
 
 
 class RawAudioTextVideoDataset(FairseqDataset):
@@ -43,6 +55,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         attributes: columns of the manifest that predictions tell.
         features: modality to a cached stream that is read instead of the raw one; lengths, and so batches, stay those
             of the raw one.
+        change: what is done to the utterances; lengths in `sizes`, and so batches, stay those without it.
+        folders: modality to the stream that is its raw one, where that has another name.
     """
 
     def __init__(
@@ -59,10 +73,13 @@ class RawAudioTextVideoDataset(FairseqDataset):
         withheld: Collection[str] = (),
         attributes: Sequence[str] = (),
         features: Mapping[str, StreamReader] | None = None,
+        change: Change | None = None,
+        folders: Mapping[str, str] | None = None,
     ) -> None:
         if not len(rows):
             raise MMFairseqError(f"{data_bin}: split {subset!r} has no utterance")
         self.subset, self.rows, self.kinds, self.shuffle = subset, rows, kinds, shuffle
+        self.change, self.epoch = change, 1
         self.bos, self.pad, self.eos = symbols
         self.modalities, self.withheld, self.attributes = sorted(modalities), set(withheld), attributes
         self.limits = {name: limits.get(name, Limits()) for name in self.modalities}
@@ -70,7 +87,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         labels = {name: [_encode(kind, row) for row in self.utterances] for name, kind in kinds.items()}
         self.truths = {name: [truth for truth, _ in pairs] for name, pairs in labels.items()}
         self.goals = {name: [goal for _, goal in pairs] for name, pairs in labels.items()}
-        self.streams = {name: StreamReader(data_bin / name, rows=len(utterances)) for name in self.modalities}
+        places = {name: data_bin / (folders or {}).get(name, name) for name in self.modalities}
+        self.streams = {name: StreamReader(place, rows=len(utterances)) for name, place in places.items()}
         self.features = dict(features or {})
         self.lengths = {name: self._lengths(name) for name in self.modalities}
         self.sizes = self._sizes()
@@ -128,7 +146,10 @@ class RawAudioTextVideoDataset(FairseqDataset):
         if modality in self.features:
             item = self.features[modality][int(self.rows[index])]
             return item.astype(np.float32 if item.dtype.kind == "f" else np.int64) if len(item) else None
-        return read_item(modality, self.streams[modality][int(self.rows[index])], length, self.bos, self.eos)
+        x = read_item(modality, self.streams[modality][int(self.rows[index])], length, self.bos, self.eos)
+        if self.change is None or self.streams[modality].dim:
+            return x
+        return self.change.item(modality, x, self.utterances[index].id, self.epoch, self.limits[modality])
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Batch of `net_input` (inputs, padding_masks), `target`, `id`, `subset`, `nsentences` and `ntokens`."""
@@ -143,7 +164,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
             value = self.pad if name == "text" and empty[name].ndim == 1 else 0
             inputs[name], masks[name] = pad([sample[name] for sample in samples], value, empty[name])
         indices = [sample["index"] for sample in samples]
-        return {
+        batch = {
             "id": torch.tensor(indices, dtype=torch.long),
             "net_input": {"inputs": inputs, "padding_masks": masks},
             "target": {
@@ -153,6 +174,13 @@ class RawAudioTextVideoDataset(FairseqDataset):
             "nsentences": len(samples),
             "ntokens": int(self.sizes[indices].sum()),
         }
+        if self.change is None:
+            return batch
+        return self.change.batch(batch, [self.utterances[index].id for index in indices], self.epoch, self.kinds)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by fairseq before each epoch: changes are drawn anew in each."""
+        self.epoch = epoch
 
     def seconds(self, index: int) -> float | None:
         """Duration of an utterance: its span in the manifest, else that of its audio; None where neither is known."""

@@ -1,4 +1,4 @@
-"""Changes to batches in training."""
+"""Modalities that are withheld in training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,4 +39,4 @@ def drop_modalities(
         x = inputs[name]
         out["padding_masks"][name] = masks[name] | gone[:, None]
         out["inputs"][name] = x.masked_fill(gone.view(-1, *[1] * (x.dim() - 1)), fill.get(name, 0))
-    return sample | {"net_input": out}
+    return sample | {"net_input": sample["net_input"] | out}
