@@ -40,6 +40,7 @@ def apply() -> None:
         return
     torch.serialization.add_safe_globals(_safe_globals())
     distributed_utils.infer_init_method = _infer_init_method(distributed_utils.infer_init_method)
+    distributed_utils.call_main = _stressed_subsets(distributed_utils.call_main)
     distributed_utils.all_gather_list = _all_gather_list
     distributed_fairseq_model.DistributedDataParallel = _cpu_ready_ddp(
         distributed_fairseq_model.DistributedDataParallel
@@ -123,6 +124,25 @@ def _infer_init_method(original: Callable) -> Callable:
 
     infer.repaired_by = __name__  # type: ignore[attr-defined]
     return infer
+
+
+def _stressed_subsets(original: Callable) -> Callable:
+    """`fairseq-validate` scores the splits that --valid-subset names, and has no way for a task to add to them.
+
+    Behind each of them come those under --stress, `SPLIT@STRESS`.
+    """
+
+    @functools.wraps(original)
+    def call_main(cfg: Any, main: Callable, **kwargs: Any) -> Any:
+        stresses = str((cfg.get("task") or {}).get("stress") or "") if "override_args" in kwargs else ""
+        names = [name.strip() for name in stresses.split(",") if name.strip()]
+        if names:
+            splits = cfg.dataset.valid_subset.split(",")
+            copies = [[split, *(f"{split}@{name}" for name in names if "@" not in split)] for split in splits]
+            cfg.dataset.valid_subset = ",".join(dict.fromkeys(name for each in copies for name in each))
+        return original(cfg, main, **kwargs)
+
+    return call_main
 
 
 def _all_gather_list(data: Any, group: Any = None, max_size: int = 16384) -> list[Any]:
@@ -227,6 +247,9 @@ def _undefined_is_no_stop(original: Callable) -> Callable:
     return stop
 
 
+overridden: set[str] = set()
+"""Options that this `fairseq-validate` was given: what a checkpoint says otherwise is not the user's word."""
+
 _asked: dict[str, Any] = {}
 """--tensorboard-logdir and --wandb-project of this `fairseq-validate`, and the updates that its checkpoint has seen."""
 
@@ -242,6 +265,8 @@ def _remember_loggers(original: Callable) -> Callable:
         for name in filenames:
             if "://" not in name and not os.path.isfile(name):
                 raise MMFairseqError(f"--path {name}: no such checkpoint")
+        overridden.clear()
+        overridden.update(arg_overrides or {})
         loaded = original(filenames, arg_overrides, *args, **kwargs)
         loggers = {name: (arg_overrides or {}).get(name) for name in ("tensorboard_logdir", "wandb_project")}
         _asked.clear()

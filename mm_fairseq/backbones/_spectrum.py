@@ -29,6 +29,7 @@ class Spectrum(SinglePrecision, Backbone):
 
     modality = "audio"
     learns = False
+    spectral = True
 
     def __init__(self, transform: nn.Module, standardised: Standardised, n_fft: int, hop: int, rate: int) -> None:
         super().__init__()

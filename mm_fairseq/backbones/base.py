@@ -47,6 +47,7 @@ class Backbone(nn.Module):
             frame) is encoded by itself.
         learns: whether it has weights that a training could change.
         summarises: whether position 0 of the output stands for the whole sequence.
+        spectral: whether its features are a spectrum of standardised channels, which SpecAugment may mask.
         file_options: names of options of its specification that are further pretrained files.
         dim: width C of one hidden state.
         states: how many hidden states stand side by side in the output; more than one for a weighted sum of layers.
@@ -63,6 +64,7 @@ class Backbone(nn.Module):
     takes_mask: ClassVar[bool] = True
     learns: ClassVar[bool] = True
     summarises: ClassVar[bool] = False
+    spectral: ClassVar[bool] = False
     file_options: ClassVar[tuple[str, ...]] = ()
     dim: int
     states: int = 1

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from fairseq.dataclass import FairseqDataclass
 from omegaconf import MISSING
+
+from ._augment import AugmentOptions
 
 
 @dataclass
-class EmotionPredictionConfig(FairseqDataclass):
+class EmotionPredictionConfig(AugmentOptions):
     """Options of the task; the names of the original trimodal system where it has them."""
 
     data: str = field(default=MISSING, metadata={"help": "data-bin folder, written by `mm-fairseq binarize`"})

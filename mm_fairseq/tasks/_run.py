@@ -30,6 +30,7 @@ class Run:
         select: --best-checkpoint-metric; "" where nothing is validated.
         maximize: --maximize-best-checkpoint-metric.
         valid_subsets: --valid-subset.
+        train_subset: --train-subset.
     """
 
     seed: int = 1
@@ -40,6 +41,7 @@ class Run:
     select: str = ""
     maximize: bool = False
     valid_subsets: tuple[str, ...] = ("valid",)
+    train_subset: str = "train"
 
     def about(self) -> dict[str, Any]:
         """What `results.json` tells."""
@@ -53,10 +55,15 @@ class Run:
         """
         if not self.select:
             return
-        if TEST in self.valid_subsets:
+        if TEST in (subset.partition("@")[0] for subset in self.valid_subsets):
             raise MMFairseqError(
                 f"--valid-subset {','.join(self.valid_subsets)}: training must not look at {TEST}, or the checkpoint "
                 "would be chosen on it; score it by fairseq-validate"
+            )
+        if "@" in self.valid_subsets[0]:
+            raise MMFairseqError(
+                f"--valid-subset {','.join(self.valid_subsets)}: the checkpoint is chosen on the first of them: name a "
+                "split without stress first"
             )
         if self.select not in names:
             raise MMFairseqError(f"--best-checkpoint-metric {self.select!r}; this training logs {', '.join(names)}")
@@ -84,6 +91,7 @@ def settings(task_cfg: DictConfig) -> Run:
         "" if root.dataset.disable_validation else root.checkpoint.best_checkpoint_metric,
         root.checkpoint.maximize_best_checkpoint_metric,
         tuple((root.dataset.get("valid_subset") or "valid").split(",")),
+        str(root.dataset.get("train_subset") or "train"),
     )
 
 

@@ -12,14 +12,23 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import DictConfig, open_dict
 
-from .. import backbones
+from .. import backbones, fairseq_compat
 from ..databin import DataBin, Place, fingerprint
-from ..datasets import Limits, RawAudioTextVideoDataset, drop_modalities, load_dictionary
+from ..datasets import (
+    Augmentation,
+    Limits,
+    RawAudioTextVideoDataset,
+    Stress,
+    drop_modalities,
+    load_dictionary,
+    parse_stresses,
+    stressed,
+)
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, RECOGNISED, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
-from . import _backbones, _choices, _results, _run
+from . import _augment, _backbones, _changes, _choices, _results, _run
 from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
@@ -48,8 +57,12 @@ class EmotionPredictionTask(FairseqTask):
         if cfg.backbone_source not in _backbones.SOURCES:
             raise MMFairseqError(f"--backbone-source {cfg.backbone_source!r}; allowed: {', '.join(_backbones.SOURCES)}")
         self.run = _run.settings(cfg)
+        self.augmentation: Augmentation | None = None
         if from_checkpoint:
+            _changes.refuse(cfg, fairseq_compat.overridden)
             return
+        self.augmentation = _augment.parse(cfg, self.run.seed)
+        _changes.check_training(cfg, self.run.train_subset, self.run.valid_subsets)
         if cfg.eval_matric:
             logger.warning("--eval-matric: metrics are always computed")
         if cfg.data_raw:
@@ -186,13 +199,15 @@ class EmotionPredictionTask(FairseqTask):
         return _backbones.Sources(self.cfg.backbone_source, self.data_bin, self._entries, self.limits, (bos, eos))
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
-        """Load the part `split` of the chosen protocol and fold."""
-        rows = self.data_bin.rows(self.place, split)
+        """Load the part `split` of the chosen protocol and fold; `SPLIT@STRESS` under a stress (`datasets.stress`)."""
+        part, stress = stressed(split)
+        rows = self.data_bin.rows(self.place, part)
         if "audio" in self.state.modalities:
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
         if "text" in self.state.modalities:
             self._check_tokens()
         logger.info("%s: protocol %s, fold %s", split, *self.place)
+        change, raw = self._change(split, stress)
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data_bin.path,
             split,
@@ -203,10 +218,26 @@ class EmotionPredictionTask(FairseqTask):
             self.limits,
             self.symbols,
             shuffle=split == "train",
-            withheld=set(self.state.modalities) - set(self.given),
+            withheld=set(self.state.modalities) - (set(self.given) - set(stress.without)),
             attributes=self.state.attributes,
-            features=self.sources.readers,
+            features={name: reader for name, reader in self.sources.readers.items() if name not in raw},
+            change=change,
+            folders={"text": stress.text},
         )
+
+    def _change(self, split: str, stress: Stress) -> tuple[Stress | Augmentation | None, set[str]]:
+        """What is done to the utterances of a split, and which modalities must be read raw for it."""
+        source = str(self.cfg.backbone_source)
+        for each in (stress, *parse_stresses(self.cfg.get("stress") or "")):  # all of them before the first split
+            _changes.check_stress(each, self.given, self._entries, source, self.data_bin)
+        if stress.name:
+            return stress, set(stress.raw)
+        if self.augmentation is None or split != self.run.train_subset:
+            return None, set()
+        raw = _changes.raw_modalities(self.cfg, self.state.modalities, self._entries, self.data_bin)
+        for name in sorted(raw.keys() & self.sources.readers.keys()):
+            logger.info("%s: %s from raw data, not from cached features, for %s changes it", split, name, raw[name])
+        return self.augmentation, set(raw)
 
     def _check_tokens(self) -> None:
         """See that the data-bin numbers its symbols as that of the training did, dict.txt being gone or not."""
@@ -308,7 +339,9 @@ class EmotionPredictionTask(FairseqTask):
         for name in _results.metric_names(self.kinds):
             metrics.log_derived(name, lambda _, name=name: self.results[subset].metric(name))
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
-            _results.write(self.run.predictions_dir, results, self._about(), self._train_texts(subset))
+            part, stress = stressed(subset)
+            about = self._about() | ({"stress": stress.name} if stress.name else {})
+            _results.write(self.run.predictions_dir, results, about, self._train_texts(part))
 
     def _log_counts(self, logs: list[dict[str, Any]]) -> None:
         for name, kind in self.kinds.items():
