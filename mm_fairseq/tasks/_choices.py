@@ -1,5 +1,6 @@
 """What the options choose out of a data-bin: targets and modalities."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,13 +20,15 @@ def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -
     Raises:
         MMFairseqError: options contradict each other or the data-bin.
     """
-    chosen = list(there)
-    if cfg.targets:
-        wanted = _names(cfg.targets)
+    chosen, shares = list(there), heads(cfg.heads)
+    if cfg.targets and shares and set(_names(cfg.targets)) != set(shares):
+        raise MMFairseqError(f"--heads {cfg.heads} contradicts --targets {cfg.targets}; one of them is enough")
+    for option, wanted in (("--targets", _names(cfg.targets) if cfg.targets else []), ("--heads", list(shares))):
         names = [target.name for target in there]
         if unknown := [name for name in wanted if name not in names]:
-            raise MMFairseqError(f"--targets {unknown[0]!r} is not in {place}; it has {', '.join(names)}")
-        chosen = [target for target in there if target.name in wanted]
+            raise MMFairseqError(f"{option} {unknown[0]!r} is not in {place}; it has {', '.join(names)}")
+        chosen = [target for target in chosen if not wanted or target.name in wanted]
+    chosen = [replace(target, weight=shares.get(target.name, target.weight)) for target in chosen]
     chosen = _of_kind(cfg, chosen)
     if cfg.soft_labels and not any(target.votes for target in chosen):
         raise MMFairseqError(f"--soft-labels: {place} has no votes of annotators for {chosen[0].name!r}")
@@ -36,14 +39,57 @@ def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -
 
 
 def check_targets(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> None:
-    """Check that --targets says what the checkpoint predicts.
+    """Check that --targets and --heads say what the checkpoint predicts.
 
     Raises:
-        MMFairseqError: it does not.
+        MMFairseqError: they do not.
     """
     names = [target.name for target in there]
-    if cfg.targets and set(_names(cfg.targets)) != set(names):
-        raise MMFairseqError(f"--targets {cfg.targets}: the checkpoint predicts {', '.join(names)}")
+    for option, text, wanted in (
+        ("--targets", cfg.targets, _names(cfg.targets)),
+        ("--heads", cfg.heads, list(heads(cfg.heads))),
+    ):
+        if text and set(wanted) != set(names):
+            raise MMFairseqError(f"{option} {text}: the checkpoint predicts {', '.join(names)}")
+
+
+def heads(text: str) -> dict[str, float]:
+    """`--heads` as {target: its share of the loss}, the shares adding up to 1; empty where the option is not given.
+
+    Raises:
+        MMFairseqError: a target without a name or given twice, a weight that is no number above 0, or weights for some.
+    """
+    if not text:
+        return {}
+    weights: dict[str, float] = {}
+    for part in _names(text):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        try:
+            weight = float(number) if equals else 1.0
+        except ValueError:
+            weight = math.nan
+        if not (name and 0 < weight < math.inf):
+            raise MMFairseqError(f"--heads {part!r}: expected TARGET or TARGET=W, W a number above 0")
+        if name in weights:
+            raise MMFairseqError(f"--heads {text}: {name!r} is given twice")
+        weights[name] = weight
+    if text.count("=") not in (0, len(weights)):
+        raise MMFairseqError(f"--heads {text}: weigh all targets, or none of them")
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def check_weights(cfg: EmotionPredictionConfig, target_weights: str) -> None:
+    """Check that the losses are weighed in one place.
+
+    Raises:
+        MMFairseqError: --heads and the criterion's --target-weights are both given.
+    """
+    if cfg.heads and target_weights:
+        raise MMFairseqError(
+            f"--heads {cfg.heads} and --target-weights {target_weights} both weigh the targets: write the weights into "
+            "--heads, as TARGET=W"
+        )
 
 
 def _of_kind(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> list[Target]:

@@ -24,6 +24,13 @@ class EmotionPredictionConfig(AugmentOptions):
     v_only: bool = field(default=False, metadata={"help": "use video; with --a-only or --t-only: these together"})
     all_in: bool = field(default=False, metadata={"help": "use audio, text and video"})
     targets: str = field(default="", metadata={"help": "comma list of what is predicted; default: all of the data-bin"})
+    heads: str = field(
+        default="",
+        metadata={
+            "help": "what is predicted, with the parts of the loss: TARGET=W,..., of which the mean weighted by W is "
+            "taken, or TARGET,...: the plain mean; without this option the losses are added up"
+        },
+    )
     soft_labels: bool = field(
         default=False,
         metadata={

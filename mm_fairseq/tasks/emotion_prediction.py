@@ -190,6 +190,11 @@ class EmotionPredictionTask(FairseqTask):
         self._entries = cfg.backbone_args
         return model
 
+    def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> Any:
+        """As fairseq's, after a look at the options that weigh the targets."""
+        _choices.check_weights(self.cfg, getattr(cfg, "target_weights", ""))
+        return super().build_criterion(cfg, from_checkpoint)
+
     # Data
 
     @cached_property
