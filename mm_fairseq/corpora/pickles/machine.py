@@ -1,0 +1,348 @@
+"""Pickle protocols 2 to 5 (and PEP 574 without buffers out of band), read as data.
+
+A pickle is a program that calls whatever it names. Here nothing is imported or called: a name becomes a `Name` if it is
+one of those that the caller admits, a call or a new object becomes a `Made`, and what these stand for is decided by
+who asked for the file. Every length is checked against the file before memory is taken.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ...errors import MMFairseqError
+
+WINDOW = 1 << 12  # bytes of a list of numbers that are decoded at once
+FEW = 16  # numbers: so many in a row are decoded at once
+FRAME = b"\x95"  # with its length, 8 bytes, anywhere between opcodes
+MAX_INT = 16  # bytes of a whole number
+
+_SIZES = {ord("K"): 2, ord("M"): 3, ord("J"): 5, ord("G"): 9}  # opcodes of numbers: bytes from one to the next
+
+
+@dataclass(frozen=True)
+class Name:
+    """An admitted global name; nothing is imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class Made:
+    """What a call of an admitted name, or a new object of it, would have been.
+
+    Args:
+        name: of the function or class.
+        args: its arguments.
+        state: what was set on it afterwards; None where nothing was.
+    """
+
+    name: Name
+    args: tuple[Any, ...]
+    state: Any = None
+
+
+class Grown:
+    """A list in the making: values, and runs of numbers as arrays."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+        self.runs = 0
+
+    def add(self, values: list[Any]) -> None:
+        self.parts.extend(values)
+
+    def add_run(self, numbers: np.ndarray) -> None:
+        self.parts.append(_Run(numbers))
+        self.runs += 1
+
+    def plain(self) -> list[Any] | np.ndarray:
+        """The list; an array [T] where it is of runs of numbers and single ones alone."""
+        if not self.runs:
+            return self.parts
+        if all(isinstance(part, _Run) or type(part) in (int, float) for part in self.parts):
+            groups = groupby(self.parts, key=lambda part: isinstance(part, _Run))
+            pieces = [[part.numbers for part in group] if runs else [np.array(list(group))] for runs, group in groups]
+            return np.concatenate([_narrow(piece) for group in pieces for piece in group])
+        return [value for part in self.parts for value in (part.numbers.tolist() if isinstance(part, _Run) else [part])]
+
+
+@dataclass(eq=False)
+class _Run:
+    numbers: np.ndarray
+
+
+class Machine:
+    """Reads one pickle.
+
+    Args:
+        data: the bytes; a memory map is not copied.
+        where: the file's name for messages.
+        admits: whether a module and a name in it may be named.
+    """
+
+    def __init__(self, data: Any, where: str, admits: Callable[[str, str], bool]) -> None:
+        self.data = memoryview(data)
+        self.where, self.admits = where, admits
+        self.at = 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The tree: None, bool, int, float, str, bytes, tuple, dict, set, `Grown`, `Name` and `Made`.
+
+        Raises:
+            MMFairseqError: the file is damaged or cut short, or names what is not admitted.
+        """
+        start = self.at
+        try:
+            if self._take(1) != b"\x80" or not 2 <= self._take(1)[0] <= 5:
+                raise MMFairseqError(f"{self.where}: not a pickle of protocol 2 to 5")
+            while True:
+                start = self.at
+                code = bytes(self._take(1))
+                if code == b".":
+                    return self.stack.pop()
+                step = _STEPS_OF.get(code)
+                if step is None:
+                    raise MMFairseqError(f"{self.where}: byte {start}: opcode {code!r} is not that of plain data")
+                step(self)
+        except MMFairseqError:
+            raise
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error) as error:
+            raise MMFairseqError(
+                f"{self.where}: byte {start}: a damaged pickle ({type(error).__name__}: {error})"
+            ) from error
+
+    # Bytes
+
+    def _take(self, count: int) -> memoryview:
+        if not 0 <= count <= len(self.data) - self.at:
+            raise MMFairseqError(f"{self.where}: cut short: {count} bytes are wanted at byte {self.at}")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def _number(self, form: str) -> Any:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+
+    def _text(self, form: str) -> str:
+        return bytes(self._take(self._number(form))).decode("utf-8", "surrogatepass")
+
+    def _whole(self, count: int) -> int:
+        if not 0 <= count <= MAX_INT:
+            raise MMFairseqError(f"{self.where}: byte {self.at}: a whole number of {count} bytes")
+        return int.from_bytes(self._take(count), "little", signed=True)
+
+    # Stack
+
+    def _marked(self) -> list[Any]:
+        """What was put on the stack since the last mark."""
+        mark = self.marks.pop()
+        values = self.stack[mark:]
+        del self.stack[mark:]
+        return values
+
+    def _mark(self) -> None:
+        self.marks.append(len(self.stack))
+        place = self.at
+        for _ in range(FEW):
+            if place >= len(self.data) or not (size := _SIZES.get(self.data[place], 0)):
+                return
+            place += size
+        self._numbers()
+
+    def _numbers(self) -> None:
+        """A run of numbers behind a mark, decoded at once; as an array where a list takes them."""
+        runs = []
+        while True:
+            numbers, used = _decode(bytes(self.data[self.at : self.at + WINDOW]))
+            if used:
+                runs.append(numbers)
+                self.at += used
+            elif self.data[self.at : self.at + 1] == FRAME:
+                self._take(9)
+            else:
+                break
+        if self.data[self.at : self.at + 1] == b"e" and isinstance(self.stack[-1], Grown):
+            self.at += 1
+            self.marks.pop()
+            self.stack[-1].add_run(np.concatenate(runs))
+        else:
+            self.stack.extend(number for run in runs for number in run.tolist())
+
+    def _append(self) -> None:
+        value = self.stack.pop()
+        self._list().add([value])
+
+    def _appends(self) -> None:
+        values = self._marked()
+        self._list().add(values)
+
+    def _list(self) -> Grown:
+        if not isinstance(self.stack[-1], Grown):
+            raise TypeError("no list to append to")
+        return self.stack[-1]
+
+    def _set_items(self, pairs: list[Any]) -> None:
+        if not isinstance(self.stack[-1], dict) or len(pairs) % 2:
+            raise TypeError("no dict to put items into")
+        self.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items([key, value])
+
+    def _add_items(self) -> None:
+        values = self._marked()
+        if not isinstance(self.stack[-1], set):
+            raise TypeError("no set to add to")
+        self.stack[-1].update(values)
+
+    def _tuple(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise IndexError("the stack is empty")
+        values = tuple(self.stack[len(self.stack) - count :])
+        del self.stack[len(self.stack) - count :]
+        self.stack.append(values)
+
+    # Names and what is made of them
+
+    def _global(self) -> None:
+        names = []
+        for _ in range(2):
+            end = bytes(self.data[self.at : self.at + 256]).find(b"\n")
+            names.append(bytes(self._take(end if end >= 0 else 257)).decode())
+            self._take(1)
+        self._name(*names)
+
+    def _stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self._name(module, name)
+
+    def _name(self, module: Any, name: Any) -> None:
+        if not (isinstance(module, str) and isinstance(name, str)) or not self.admits(module, name):
+            raise MMFairseqError(
+                f"{self.where}: byte {self.at}: refused: the pickle names {str(module)[:80]}.{str(name)[:80]}, "
+                "which is no part of plain data; nothing of it was run"
+            )
+        self.stack.append(Name(module, name))
+
+    def _make(self) -> None:
+        args, name = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, Name) or not isinstance(args, tuple):
+            raise TypeError("a call of something that is no name")
+        self.stack.append(Made(name, args))
+
+    def _make_ex(self) -> None:
+        if self.stack.pop():
+            raise TypeError("a call with named arguments")
+        self._make()
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], Made):
+            raise TypeError("a state of something that was not made")
+        self.stack[-1].state = state
+
+    def _get(self, form: str) -> None:
+        self.stack.append(self.memo[self._number(form)])
+
+    def _put(self, form: str) -> None:
+        self.memo[self._number(form)] = self.stack[-1]
+
+    def _memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def _skip(self, count: int) -> None:
+        self._take(count)
+
+    def _drop(self, value: Any) -> None:
+        """Leave what was taken off the stack."""
+
+    def _push(self, value: Any) -> None:
+        self.stack.append(value)
+
+
+def _decode(raw: bytes) -> tuple[np.ndarray, int]:
+    """The numbers that `raw` begins with, as far as they are whole, and how many bytes they take."""
+    places, at, end = [], 0, len(raw)
+    while at < end and (size := _SIZES.get(raw[at], end + 1)) <= end - at:
+        places.append(at)
+        at += size
+    numbers, read = np.array(places, np.int64), np.frombuffer(raw, np.uint8)
+    values = np.zeros(len(numbers), np.float64 if (read[numbers] == ord("G")).any() else np.int32)
+    for code, form, size in (("K", "u1", 1), ("M", "<u2", 2), ("J", "<i4", 4), ("G", ">f8", 8)):
+        chosen = read[numbers] == ord(code)
+        payload = read[numbers[chosen][:, None] + np.arange(1, size + 1)]
+        values[chosen] = payload.view(form)[:, 0]
+    return _narrow(values), at
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Whole numbers in the smaller type where they fit."""
+    if values.dtype.kind == "i" and len(values):
+        for dtype in (np.int16, np.int32):
+            if np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max:
+                return values.astype(dtype)
+    return values
+
+
+_STEPS_OF: dict[bytes, Callable[[Machine], None]] = {
+    b"\x80": lambda m: m._skip(1),
+    FRAME: lambda m: m._skip(8),
+    b"(": Machine._mark,
+    b"0": lambda m: m._drop(m.stack.pop()),
+    b"1": lambda m: m._drop(m._marked()),
+    b"2": lambda m: m._push(m.stack[-1]),
+    b"N": lambda m: m._push(None),
+    b"\x88": lambda m: m._push(True),
+    b"\x89": lambda m: m._push(False),
+    b"J": lambda m: m._push(m._number("<i")),
+    b"K": lambda m: m._push(m._number("<B")),
+    b"M": lambda m: m._push(m._number("<H")),
+    b"\x8a": lambda m: m._push(m._whole(m._number("<B"))),
+    b"\x8b": lambda m: m._push(m._whole(m._number("<i"))),
+    b"G": lambda m: m._push(m._number(">d")),
+    b"X": lambda m: m._push(m._text("<I")),
+    b"\x8c": lambda m: m._push(m._text("<B")),
+    b"\x8d": lambda m: m._push(m._text("<Q")),
+    b"B": lambda m: m._push(m._take(m._number("<I"))),
+    b"C": lambda m: m._push(m._take(m._number("<B"))),
+    b"\x8e": lambda m: m._push(m._take(m._number("<Q"))),
+    b"\x96": lambda m: m._push(m._take(m._number("<Q"))),
+    b"U": lambda m: m._push(m._take(m._number("<B"))),
+    b"T": lambda m: m._push(m._take(m._number("<i"))),
+    b"]": lambda m: m._push(Grown()),
+    b"a": Machine._append,
+    b"e": Machine._appends,
+    b")": lambda m: m._push(()),
+    b"t": lambda m: m._push(tuple(m._marked())),
+    b"\x85": lambda m: m._tuple(1),
+    b"\x86": lambda m: m._tuple(2),
+    b"\x87": lambda m: m._tuple(3),
+    b"}": lambda m: m._push({}),
+    b"s": Machine._set_item,
+    b"u": lambda m: m._set_items(m._marked()),
+    b"\x8f": lambda m: m._push(set()),
+    b"\x90": Machine._add_items,
+    b"\x91": lambda m: m._push(frozenset(m._marked())),
+    b"h": lambda m: m._get("<B"),
+    b"j": lambda m: m._get("<I"),
+    b"q": lambda m: m._put("<B"),
+    b"r": lambda m: m._put("<I"),
+    b"\x94": Machine._memoize,
+    b"c": Machine._global,
+    b"\x93": Machine._stack_global,
+    b"R": Machine._make,
+    b"\x81": Machine._make,
+    b"\x92": Machine._make_ex,
+    b"b": Machine._build,
+}

@@ -1,0 +1,292 @@
+"""What the calls in a pickle of numpy and pandas stand for: arrays, and frames as columns.
+
+Names and states of objects are those of numpy 1 and 2 (`_reconstruct`, `_frombuffer`, `dtype`, `scalar`) and of pandas
+from 0.25 on: a DataFrame is a BlockManager, whose blocks hold the values of several columns each. Texts are object
+arrays, or arrays of Arrow (offsets and bytes) from pandas 3 on.
+"""
+
+import mmap
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import MMFairseqError
+from .machine import Grown, Machine, Made, Name
+
+DEEPEST = 100  # containers in containers
+
+_NUMPY = {
+    "multiarray._reconstruct",
+    "multiarray.scalar",
+    "numeric._frombuffer",
+}
+_PLAIN = {"numpy.ndarray", "numpy.dtype", "_codecs.encode", "collections.OrderedDict"} | {
+    f"builtins.{name}" for name in ("bytes", "bytearray", "slice", "set", "frozenset")
+}
+_PANDAS = {
+    "NA",
+    "DataFrame",
+    "BlockManager",
+    "_unpickle_block",
+    "_new_Index",
+    "Index",
+    "RangeIndex",
+    "NumericIndex",
+    "Int64Index",
+    "UInt64Index",
+    "Float64Index",
+    "ArrowStringArray",
+    "ArrowStringArrayNumpySemantics",
+    "StringArray",
+    "StringArrayNumpySemantics",
+    "StringDtype",
+    "Categorical",
+    "CategoricalDtype",
+    "__pyx_unpickle_NDArrayBacked",
+}
+_ARROW = {"_restore_array", "type_for_alias", "py_buffer", "chunked_array"}
+_OFFSETS = {"string": "<i4", "utf8": "<i4", "large_string": "<i8", "large_utf8": "<i8"}
+_DTYPE = re.compile(r"[<>|=]?([biufcSU]\d+|\?|O\d*)$")
+
+
+@dataclass
+class Frame:
+    """A pandas frame: {column: values}, all of one length."""
+
+    columns: dict[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+
+def read_pickle(path: str | os.PathLike) -> Any:
+    """A pickle of plain values, numpy arrays and pandas frames; nothing in it is run.
+
+    Returns:
+        None, bool, int, float, str, bytes, list, tuple, set, dict, `numpy.ndarray` or `Frame`. A long list of numbers
+        is an array. Arrays are views into the mapped file.
+
+    Raises:
+        MMFairseqError: the file is not one, is damaged or cut short, or names anything else; with the place.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MMFairseqError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise MMFairseqError(f"{path}: an empty file")
+    with open(path, "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    tree = Machine(data, str(path), admitted).run()
+    try:
+        return _Plain().plain(tree)
+    except MMFairseqError as error:
+        raise MMFairseqError(f"{path}: {error}") from None
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError) as error:
+        raise MMFairseqError(
+            f"{path}: arrays or frames in it do not fit together ({type(error).__name__}: {error})"
+        ) from error
+
+
+def admitted(module: str, name: str) -> bool:
+    """Whether numpy arrays or pandas frames need a name."""
+    return _known(module, name) != ""
+
+
+def _known(module: str, name: str) -> str:
+    """A name as this file knows it, whatever version wrote it; "" for all others."""
+    full = f"{module}.{name}".replace("__builtin__.", "builtins.").replace("numpy.core.", "numpy._core.")
+    if full in _PLAIN or full.removeprefix("numpy._core.") in _NUMPY:
+        return full.removeprefix("numpy._core.")
+    if module.split(".")[0] == "pandas" and name in _PANDAS:
+        return name
+    if module == "pyarrow.lib" and name in _ARROW:
+        return f"arrow.{name}"
+    return ""
+
+
+def _name(made: Made) -> str:
+    return _known(made.name.module, made.name.name)
+
+
+class _Plain:
+    """From the machine's tree to plain values; each object once, however often it is referred to."""
+
+    def __init__(self) -> None:
+        self.done: dict[int, tuple[Any, Any]] = {}  # the object as well, so that its id stays its own
+        self.depth = 0
+
+    def plain(self, value: Any) -> Any:
+        if isinstance(value, memoryview):
+            return bytes(value)
+        if not isinstance(value, Grown | Made | dict | tuple | set | frozenset):
+            if isinstance(value, Name) and value.name == "NA":
+                return None
+            if isinstance(value, Name):
+                raise MMFairseqError(f"{value} itself is no data")
+            return value
+        if id(value) not in self.done:
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise MMFairseqError(f"more than {DEEPEST} lists, tuples and dicts in each other")
+            self.done[id(value)] = (value, self._of(value))
+            self.depth -= 1
+        return self.done[id(value)][1]
+
+    def _of(self, value: Any) -> Any:
+        if isinstance(value, Made):
+            return self._made(value)
+        if isinstance(value, Grown):
+            items = value.plain()
+            return items if isinstance(items, np.ndarray) else [self.plain(item) for item in items]
+        if isinstance(value, dict):
+            return {self.plain(key): self.plain(item) for key, item in value.items()}
+        return type(value)(self.plain(item) for item in value)
+
+    def _made(self, made: Made) -> Any:
+        name, args = _name(made), made.args
+        if name == "multiarray._reconstruct":
+            return self._array(*made.state[1:])
+        if name == "numeric._frombuffer":
+            raw, dtype, shape, order = args
+            return self._array(shape, dtype, order == "F", raw)
+        if name == "multiarray.scalar":
+            return self._array((), args[0], False, args[1])[()]
+        if name == "numpy.dtype":
+            return _dtype(args[0], made.state[1] if made.state else "=")
+        if name == "_codecs.encode" and args[1] in ("latin1", "latin-1"):
+            return args[0].encode("latin1")
+        if name in ("builtins.bytes", "builtins.bytearray"):
+            return bytes(self.plain(args[0])) if args else b""
+        if name in ("builtins.set", "builtins.frozenset"):
+            return set(self.plain(args[0]) if args else ())
+        if name == "collections.OrderedDict":
+            return dict(self.plain(args[0])) if args else {}
+        if name == "builtins.slice":
+            return slice(*args)
+        if name == "DataFrame":
+            return self._frame(made.state)
+        if name == "_new_Index":
+            return self._index(self.plain(args[1]))
+        if name.startswith("arrow."):
+            return self._arrow(name, args)
+        if name in ("ArrowStringArray", "ArrowStringArrayNumpySemantics"):
+            return self.plain(made.state["_pa_array"] if "_pa_array" in made.state else made.state["_data"])
+        if name in ("__pyx_unpickle_NDArrayBacked", "StringArray", "StringArrayNumpySemantics", "Categorical"):
+            return self._backed(made)
+        if name == "CategoricalDtype":
+            return self.plain(made.state["categories"])
+        if name == "StringDtype":
+            return None
+        raise MMFairseqError(f"{made.name} stands where no data of numpy or pandas have it")
+
+    # numpy
+
+    def _array(self, shape: Any, dtype: Any, fortran: Any, raw: Any) -> np.ndarray:
+        """An array of a state of `ndarray.__reduce__`. Shape (*shape)."""
+        kind, shape = self.plain(dtype), tuple(self.plain(shape))
+        count = 1
+        for size in shape:
+            count *= int(size)
+        if kind.hasobject:
+            items = self.plain(raw)
+            out = np.empty(count, object)
+            if len(items) != count:
+                raise MMFairseqError(f"an array of shape {shape} with {len(items)} elements")
+            for place, item in enumerate(items):
+                out[place] = item
+        else:
+            raw = raw if isinstance(raw, memoryview) else self.plain(raw)
+            if len(raw) != count * kind.itemsize:
+                raise MMFairseqError(f"an array of shape {shape} and type {kind} with {len(raw)} bytes")
+            out = np.frombuffer(raw, kind, count) if count and kind.itemsize else np.empty(count, kind)
+        return out.reshape(shape, order="F" if fortran else "C")
+
+    # pandas
+
+    def _frame(self, state: Any) -> Frame:
+        manager = next((state[key] for key in ("_mgr", "_data") if key in state), None)
+        if not isinstance(manager, Made) or _name(manager) != "BlockManager":
+            raise MMFairseqError("a pandas frame in a form that is not known; save it anew, or as Parquet")
+        if manager.state is None:
+            blocks = [self._block(block) for block in self._items(manager.args[0])]
+            axes = [self.plain(axis) for axis in self._items(manager.args[1])]
+        else:  # before pandas 1.3
+            kept = next(part for part in manager.state if isinstance(part, dict))["0.14.1"]
+            axes = [self.plain(axis) for axis in self._items(kept["axes"])]
+            parts = [self.plain(block) for block in self._items(kept["blocks"])]
+            blocks = [(part["values"], part["mgr_locs"]) for part in parts]
+        names, rows = list(axes[0]), len(axes[1])
+        columns: dict[int, Any] = {}
+        for values, places in blocks:
+            places = range(*places.indices(len(names))) if isinstance(places, slice) else [int(p) for p in places]
+            for row, place in enumerate(places):
+                columns[place] = values[row] if isinstance(values, np.ndarray) and values.ndim == 2 else values
+        if sorted(columns) != list(range(len(names))) or any(len(column) != rows for column in columns.values()):
+            raise MMFairseqError(f"a pandas frame of {rows} rows and the columns {names}, whose blocks hold others")
+        return Frame({str(name): columns[place] for place, name in enumerate(names)})
+
+    def _items(self, value: Any) -> Sequence[Any]:
+        return value.parts if isinstance(value, Grown) else value
+
+    def _block(self, block: Any) -> tuple[Any, Any]:
+        if not isinstance(block, Made) or _name(block) != "_unpickle_block":
+            raise MMFairseqError("a block of a pandas frame in a form that is not known; save it anew, or as Parquet")
+        return self.plain(block.args[0]), self.plain(block.args[1])
+
+    def _index(self, state: dict[str, Any]) -> Sequence[Any]:
+        if "data" in state:
+            return list(state["data"])
+        return range(state["start"], state["stop"], state["step"])
+
+    def _backed(self, made: Made) -> Any:
+        """Values of an extension array around one of numpy: texts, or categories by number."""
+        parts = made.state if isinstance(made.state, tuple) else tuple((made.state or {}).values())
+        found = [self.plain(part) for part in parts if isinstance(part, Made | dict)]
+        values = next(part for part in found if isinstance(part, np.ndarray))
+        categories = next((part for part in found if isinstance(part, list)), None)
+        if categories is None:
+            return list(values)
+        return [categories[number] if number >= 0 else None for number in values.tolist()]
+
+    def _arrow(self, name: str, args: tuple[Any, ...]) -> Any:
+        if name == "arrow.py_buffer":
+            return bytes(self.plain(args[0]))
+        if name == "arrow.type_for_alias":
+            return args[0]
+        if name == "arrow.chunked_array":
+            return [text for chunk in self._items(args[0]) for text in self.plain(chunk)]
+        kind, count, _, offset, buffers, *_ = args[0]
+        kind = self.plain(kind)
+        if kind not in _OFFSETS:
+            raise MMFairseqError(f"an Arrow array of {kind!r}; only texts are read; save the frame as Parquet")
+        valid, places, letters = (self.plain(buffer) for buffer in self._items(buffers))
+        ends = np.frombuffer(places or bytes(8), _OFFSETS[kind])[offset : offset + count + 1].tolist()
+        known = np.ones(offset + count, bool)
+        if valid is not None:
+            known = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        if len(ends) != count + 1 or len(known) < offset + count:
+            raise MMFairseqError(f"an Arrow array of {count} texts without as many places")
+        letters = letters or b""
+        return [letters[ends[row] : ends[row + 1]].decode() if known[offset + row] else None for row in range(count)]
+
+
+def _dtype(text: Any, order: Any) -> np.dtype:
+    """A type of numbers, texts or objects.
+
+    Raises:
+        MMFairseqError: it is another.
+    """
+    text = bytes(text).decode("ascii") if isinstance(text, memoryview) else text
+    order = bytes(order).decode("ascii") if isinstance(order, memoryview) else order
+    if not isinstance(text, str) or not _DTYPE.match(text):
+        raise MMFairseqError(f"an array of type {text!r}; only numbers, texts and objects are read")
+    if text.startswith("O"):
+        return np.dtype(object)
+    swapped = order in ("<", ">") and order != ("<" if sys.byteorder == "little" else ">")
+    return np.dtype(text).newbyteorder("S") if swapped else np.dtype(text)
