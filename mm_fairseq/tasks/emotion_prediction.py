@@ -25,10 +25,11 @@ from ..datasets import (
     stressed,
 )
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, RECOGNISED, normalised
+from ..manifest import MODALITIES, RECOGNISED, Utterance, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _augment, _backbones, _changes, _choices, _results, _run
+from ._baselines import baselines
 from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
@@ -346,7 +347,10 @@ class EmotionPredictionTask(FairseqTask):
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
             part, stress = stressed(subset)
             about = self._about() | ({"stress": stress.name} if stress.name else {})
-            _results.write(self.run.predictions_dir, results, about, self._train_texts(part))
+            train = self._train_rows(part)
+            about["baselines"] = baselines(results.dataset, self.kinds, train or [])
+            texts = None if train is None else {normalised(row.text) for row in train} - {""}
+            _results.write(self.run.predictions_dir, results, about, texts)
 
     def _log_counts(self, logs: list[dict[str, Any]]) -> None:
         for name, kind in self.kinds.items():
@@ -369,9 +373,9 @@ class EmotionPredictionTask(FairseqTask):
             "targets": self.state.targets,
         }
 
-    def _train_texts(self, subset: str) -> set[str] | None:
-        """Normalised transcripts of train; None where `subset` is train or there is none."""
+    def _train_rows(self, subset: str) -> list[Utterance] | None:
+        """The utterances of train; None where `subset` is train or there is none."""
         if subset == "train" or "train" not in self.data_bin.splits(self.place):
             return None
-        utterances, rows = self.data_bin.manifest.utterances, self.data_bin.rows(self.place, "train")
-        return {normalised(utterances[row].text) for row in rows} - {""}
+        utterances = self.data_bin.manifest.utterances
+        return [utterances[row] for row in self.data_bin.rows(self.place, "train")]

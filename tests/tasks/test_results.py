@@ -304,6 +304,7 @@ def test_results_file(spoken, tmp_path):
     assert set(values) == set(_results.metric_names(task.kinds))
     for name, value in values.items():
         assert value == (None if np.isnan(expected[name]) else pytest.approx(expected[name], abs=1e-6)), name
+    assert list(found.pop("baselines")) == ["majority", "transcript_lookup"]
     assert found == {
         "split": "test",
         "protocol": "official",
