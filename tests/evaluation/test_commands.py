@@ -14,7 +14,7 @@ from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.evaluation import commands
 from mm_fairseq.evaluation.commands import Step
 
-WAIT = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+WAIT = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
 
 
 def python(code, *args):
@@ -28,7 +28,7 @@ def hold(tmp_path):
     os.close(descriptor)
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=200):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit
@@ -65,15 +65,28 @@ def test_steps_follow_each_other_and_logs_hold_their_output(tmp_path, hold, caps
 
 
 def test_as_many_at_a_time_as_asked_for(tmp_path, hold):
-    code = "import sys, time; print(time.time(), flush=True); time.sleep(0.3); print(time.time())"
-
-    def job(name):
-        yield Step(python(code), tmp_path / f"{name}.log")
-        return ""
+    # The first ones end only when as many as are allowed have begun.
+    code = """
+import sys, time
+from pathlib import Path
+place, wanted = Path(sys.argv[1]), int(sys.argv[2])
+(place / sys.argv[3]).write_text("")
+print(time.time(), flush=True)
+while len(list(place.iterdir())) < wanted and time.time() < float(sys.argv[4]):
+    time.sleep(0.01)
+print(time.time())
+"""
 
     def most_at_once(at_once):
+        place = tmp_path / str(at_once)
+        (place / "begun").mkdir(parents=True)
+
+        def job(name):
+            yield Step(python(code, place / "begun", at_once, name, time.time() + 100), place / f"{name}.log")
+            return ""
+
         commands.run({name: job(name) for name in "abcd"}, at_once, hold)
-        times = [[float(line) for line in path.read_text().split()] for path in tmp_path.glob("*.log")]
+        times = [[float(line) for line in path.read_text().split()] for path in place.glob("*.log")]
         return max(sum(begin <= moment < end for begin, end in times) for moment, _ in times)
 
     assert most_at_once(1) == 1
