@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ import torch
 from databin_factory import write_data_bin
 
 from mm_fairseq.toy import checkpoints as toy_checkpoints
+
+
+def pytest_configure():
+    # A shell has what it runs in the background ignore interrupts, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
