@@ -48,7 +48,7 @@ def test_several_targets_have_the_names_of_the_log_and_exact_match(make_run, ran
     folder = make_run(tmp_path / "run", [*lines, *random_lines("regression", name="score")])
     row = {"metrics": {"wa_action": 0.1, "mae_score": 1.5, "exact_match": 0.0}}
     (folder / "test/results.json").write_text(json.dumps(record | {"baselines": {"majority": row}}))
-    (table,) = report.write(folder, tmp_path / "out").baselines
+    (table,) = report.write(folder, tmp_path / "out", resamples=0).baselines
     assert table.columns == (
         *("answered from", "wa_action", "wf1_action", "wf1_tags", "subset_acc_tags"),
         *("mae_score", "corr_score", "exact_match"),
@@ -70,10 +70,10 @@ def test_it_stands_in_the_page_in_markdown_and_on_the_terminal(with_baselines, t
 
 
 def test_nothing_to_stand_beside(run_folder, tmp_path):
-    assert report.write(run_folder, tmp_path / "out").baselines == []
+    assert report.write(run_folder, tmp_path / "out", resamples=0).baselines == []
     assert "baselines" not in (tmp_path / "out/report.md").read_text()
     write_subsets(run_folder, "valid", audio={"wa": 0.3})  # of another split
-    assert report.write(run_folder, tmp_path / "out").baselines == []
+    assert report.write(run_folder, tmp_path / "out", resamples=0).baselines == []
 
 
 def test_subsets_of_another_checkpoint_are_found_out(with_baselines):
