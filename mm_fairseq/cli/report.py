@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import MMFairseqError
 from ..report import Section, write
 from ..report.tables import changes
-from ._tables import show
+from ._tables import show, words
 
 WIDEST = 12  # classes of a confusion matrix that a terminal shows
 
@@ -34,13 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1000,
         help="of the bootstrap over speakers, for intervals and tests; 0 for neither (default: %(default)s)",
     )
+    parser.add_argument(
+        "--stress",
+        metavar="LIST",
+        default="",
+        help="which results of fairseq-validate --stress to show (default: all that lie beside the others)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the report; print the headline, differences, confusion matrix, and where the page is."""
     if args.resamples < 0:
         raise MMFairseqError(f"--resamples {args.resamples}: expected 0 or more")
-    report = write(args.predictions, args.out, args.name, [_pair(text) for text in args.compare], args.resamples)
+    pairs = [_pair(text) for text in args.compare]
+    report = write(args.predictions, args.out, args.name, pairs, args.resamples, words(args.stress))
     for section in report.sections:
         show(section.headline)
         if section.confusion and len(section.summary.classes) <= WIDEST:
@@ -49,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
             show(changes(report.name, section.changes))
         for name in section.different:
             show(f"{name} was scored on other utterances than {report.name}: the rows do not compare")
+    for table in (*report.baselines, *report.stress):
+        show(table, *([table.note] if table.note else []))
     for split, (share, items) in report.exact:
         show(f"all targets right at once on {split}: {share:.3f} of {items} utterances")
     show(f"report: {Path(args.out, 'index.html').resolve()}")

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from . import stress as under_stress
 from . import tables
 from .runs import Run
 from .sections import Section
@@ -81,6 +82,14 @@ def differences(sections: Iterable[Section]) -> str:
         for change in section.changes
     ]
     return _csv(("split", "target", "minus", "metric", "difference", "low", "high", "p", "n"), rows) if rows else ""
+
+
+def stress(run: Run) -> str:
+    """Every metric under every stress, and what it is without; no text where there is none."""
+    found = under_stress.rows(run.summaries, run.stressed)
+    rows = [(*names, *map(_value, numbers), n) for names, numbers, n in found]
+    columns = ("split", "target", "stress", "metric", "value", "without_stress", "difference", "n")
+    return _csv(columns, rows) if rows else ""
 
 
 def curves(run: Run) -> str:

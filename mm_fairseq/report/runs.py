@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import metrics
 from ..errors import MMFairseqError
-from . import curves, predictions
+from . import baselines, curves, predictions, stress
+from .baselines import Baseline, Subsets
 from .curves import Curves
 from .summary import Summary, summarise
 
@@ -33,6 +34,7 @@ class Record:
         updates: that the checkpoint had seen.
         utterances: number scored; -1 where the file does not say.
         metrics: as they were logged.
+        baselines: by name.
     """
 
     split: str = ""
@@ -48,6 +50,7 @@ class Record:
     updates: str = ""
     utterances: int = -1
     metrics: dict[str, float | None] = field(default_factory=dict)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
 
     @property
     def data_bin(self) -> str:
@@ -64,6 +67,8 @@ class Run:
     summaries: list[Summary]
     records: dict[str, Record]
     curves: Curves
+    subsets: Subsets = field(default_factory=Subsets)
+    stressed: list[Summary] = field(default_factory=list)
 
     @property
     def record(self) -> Record:
@@ -74,6 +79,10 @@ class Run:
     @property
     def splits(self) -> list[str]:
         return list(dict.fromkeys(summary.group.split for summary in self.summaries))
+
+    def of_split(self, split: str) -> list[Summary]:
+        """Its targets."""
+        return [summary for summary in self.summaries if summary.group.split == split]
 
     def summary(self, key: tuple[str, str]) -> Summary | None:
         """Of a target and split; None where the run has none."""
@@ -90,7 +99,7 @@ def read(path: Path, name: str | None = None) -> Run:
     Raises:
         MMFairseqError: predictions are missing or malformed, or `results.json` is.
     """
-    summaries = [summarise(group) for group in predictions.read(path)]
+    summaries, stressed = stress.take_apart([summarise(group) for group in predictions.read(path)])
     records: dict[str, Record] = {}
     for summary in summaries:
         if record := read_record(summary.group.file.with_name("results.json")):
@@ -100,7 +109,8 @@ def read(path: Path, name: str | None = None) -> Run:
     folder = (
         path if path.is_dir() and any(path.glob("*.log")) else first.file.resolve().parents[1 if below_split else 0]
     )
-    return Run(name or _name(path), summaries, records, curves.read(folder))
+    subsets = baselines.read_subsets(folder / "subsets" / "subsets.json")
+    return Run(name or _name(path), summaries, records, curves.read(folder), subsets, stressed)
 
 
 def read_record(file: Path) -> Record | None:
@@ -125,8 +135,9 @@ def read_record(file: Path) -> Record | None:
             metrics={
                 str(key): None if value is None else float(value) for key, value in (row.get("metrics") or {}).items()
             },
+            baselines=baselines.parse(row),
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise MMFairseqError(f"{file}: not the results of fairseq-validate: {error}") from error
 
 
@@ -135,7 +146,7 @@ def contradictions(run: Run) -> list[str]:
     found = []
     several = len({summary.group.name for summary in run.summaries}) > 1
     for split, record in run.records.items():
-        here = [summary for summary in run.summaries if summary.group.split == split]
+        here = run.of_split(split)
         ids = {item.id for summary in here for item in summary.group.items}
         if record.utterances not in (-1, len(ids)):
             found.append(f"results.json of {split} counts {record.utterances} utterances, the predictions {len(ids)}")
@@ -145,6 +156,7 @@ def contradictions(run: Run) -> list[str]:
                 logged, value = record.metrics.get(name), summary.values[metric]
                 if logged is not None and abs(logged - value) > 1e-4:
                     found.append(f"results.json of {split} has {name} {logged:.4f}, the predictions {value:.4f}")
+        found += baselines.contradictions(record.modalities, here, run.subsets)
     return found
 
 

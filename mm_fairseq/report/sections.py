@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .. import metrics
 from ..resampling import FEW
 from ..tables import Table, number
-from . import figures, mistakes, runs, tables
+from . import baselines, figures, mistakes, runs, stress, tables
 from .figures import Picture
 from .predictions import REGRESSION
 from .runs import Run
@@ -91,6 +91,8 @@ class Report:
         run: of the report.
         sections: one a target and split, test first.
         exact: split, and (share, number) of utterances right in every target.
+        baselines: for each split, the run beside its parts and what needs no model.
+        stress: for each split, what the run loses under stress.
         legend: metric names and what they mean.
         files: names of the files in the folder.
     """
@@ -98,6 +100,8 @@ class Report:
     run: Run
     sections: list[Section]
     exact: list[tuple[str, tuple[float, int]]]
+    baselines: list[Table]
+    stress: list[Table]
     legend: list[tuple[str, str]]
     files: list[str] = field(default_factory=list)
 
@@ -136,14 +140,19 @@ class Report:
         return Table("All targets", ("target and split", *shown, "n"), rows)
 
 
-def build(all_runs: Sequence[Run], resamples: int) -> Report:
+def build(all_runs: Sequence[Run], resamples: int, stresses: Sequence[str] = ()) -> Report:
     """Everything about the first run, and the others beside it.
 
     Args:
         all_runs: the run of the report, then those to compare it with.
         resamples: of each bootstrap; 0 for no intervals and no tests.
+        stresses: those to show; all of the first run where there are none.
+
+    Raises:
+        MMFairseqError: the run has no results under a stress.
     """
     run, taken = all_runs[0], set[str]()
+    stress.check(stresses, run.stressed)
     sections: list[Section] = []
     for summary in run.summaries:
         first_of_target = summary.group.name not in {section.summary.group.name for section in sections}
@@ -153,8 +162,18 @@ def build(all_runs: Sequence[Run], resamples: int) -> Report:
         run,
         sections,
         [(split, match) for split in run.splits if (match := exact_match(run.summaries, split))],
+        _baselines(run),
+        [found for split in run.splits if (found := stress.table(run.of_split(split), run.stressed, stresses))],
         [(metric, metrics.describe(metric)) for metric in shown],
     )
+
+
+def _baselines(run: Run) -> list[Table]:
+    found = []
+    for split in run.splits:
+        record = run.records.get(split, runs.Record())
+        found.append(baselines.table(run.name, record.modalities, run.of_split(split), record.baselines, run.subsets))
+    return [table for table in found if table]
 
 
 def _section(
