@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mm_fairseq" / "__init__.py").read_text(encoding="utf-8"), re.M)
 HF = ["transformers>=5,<6", "tokenizers>=0.22", "safetensors>=0.6"]
 OPENSMILE = ["opensmile>=2.6"]
+PANDAS = ["pandas>=2.2", "pyarrow>=16"]
 
 setup(
     name="mm-fairseq",
@@ -51,9 +52,11 @@ setup(
         "wandb": ["wandb>=0.22"],
         "hf": HF,
         "opensmile": OPENSMILE,
+        "pandas": PANDAS,
         "dev": [
             *HF,
             *OPENSMILE,
+            *PANDAS,
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pre-commit>=4",

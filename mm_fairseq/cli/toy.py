@@ -8,6 +8,8 @@ from pathlib import Path
 CORPORA = {
     "iemocap": (400, "as IEMOCAP's release: wav, avi, labels, transcripts"),
     "fluent_speech_commands": (600, "as Fluent Speech Commands: csv and wav; action, object, location"),
+    "korean_vat": (400, "as the Korean corpus of seven emotions: pickled frames, or recordings"),
+    "features": (300, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
 }
 
 
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parsers[-1].add_argument(
             "--utterances", type=int, default=count, metavar="N", help="how many (default: %(default)s)"
         )
+        if name == "korean_vat":
+            parsers[-1].add_argument(
+                "--recordings", action="store_true", help="m2ts recordings and a table of sentences, not frames"
+            )
     parsers.append(
         kinds.add_parser("checkpoints", help="wav2vec, RoBERTa and FAb-Net files of small or random networks")
     )
@@ -31,5 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 0 on success."""
     written = import_module(f"..toy.{args.kind}", __package__)
-    written.write(args.out, *([args.utterances] if args.kind in CORPORA else []), args.seed)
+    given = {"recordings": True} if getattr(args, "recordings", False) else {}
+    written.write(args.out, *([args.utterances] if args.kind in CORPORA else []), args.seed, **given)
     return 0

@@ -1,15 +1,18 @@
 """What every corpus shares: the result of parsing, the account of it, and the prepared folder on disk."""
 
 import argparse
+import glob
 import json
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from ..errors import MMFairseqError
 from ..manifest import FEATURES, MODALITIES, RECOGNISED, Manifest, Utterance
@@ -18,6 +21,7 @@ from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
 
 SPLITS = ("train", "valid", "test")
+FILES = "files"
 
 Fold = dict[str, list[str]]
 """{split: ids}."""
@@ -36,6 +40,8 @@ class ParsedCorpus:
         seen: the same counts, as found.
         details: further counts of the corpus, for `account.json`.
         notes: sentences that the user must read.
+        files: {path below `FILES`: what writes that file}, for corpora whose recordings or features are not files; the
+            manifest's root is then `FILES`, relative to the prepared folder.
     """
 
     manifest: Manifest
@@ -46,6 +52,7 @@ class ParsedCorpus:
     seen: dict[str, int] = field(default_factory=dict)
     details: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
 
 
 class Corpus:
@@ -216,8 +223,10 @@ def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False)
     counts = account(name, prepared)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    _sweep(out)
     temporary.mkdir(parents=True)
     try:
+        _write_files(temporary / FILES, prepared.files)
         for protocol, folds in prepared.protocols.items():
             for fold, splits in folds.items():
                 folder = temporary / "splits" / protocol / fold
@@ -240,6 +249,27 @@ def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False)
     return counts
 
 
+def _write_files(folder: Path, files: Mapping[str, Callable[[Path], Any]]) -> None:
+    for name, write_to in tqdm(files.items(), desc="prepare", unit="file", disable=None if files else True):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_to(path)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what runs that were killed had begun of `out`."""
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
+        number = path.name.split(".")[-2]
+        if not number.isdecimal():
+            continue
+        try:
+            os.kill(int(number), 0)  # asks whether there is such a process
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (PermissionError, OverflowError):
+            continue
+
+
 def check_free(out: Path, overwrite: bool) -> None:
     """Raises MMFairseqError where writing `out` would replace something that it must not."""
     if not out.exists():
@@ -247,7 +277,7 @@ def check_free(out: Path, overwrite: bool) -> None:
     if not out.is_dir():
         raise MMFairseqError(f"{out}: is a file; the output must be a folder")
     found = {path.name for path in out.iterdir()}
-    foreign = sorted(found - {"manifest.tsv", "targets.json", "account.json", "splits"})
+    foreign = sorted(found - {"manifest.tsv", "targets.json", "account.json", "splits", FILES})
     if foreign:
         raise MMFairseqError(f"{out}: holds other files ({named(foreign)}); give a new or empty folder")
     if found and not overwrite:
