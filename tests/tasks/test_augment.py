@@ -40,12 +40,18 @@ def loaded(data, seed=3, split="train", modalities="audio,text,video", model=Non
     return task
 
 
-def batches(task, workers=0, epoch=1, split="train", size=5):
+def batches(task, workers=0, epoch=1, split="train", size=5, **shards):
     """Utterance ids, in the order of the batch, to the batch."""
     iterator = task.get_batch_iterator(
-        task.dataset(split), max_sentences=size, seed=3, epoch=epoch, num_workers=workers, disable_iterator_cache=True
+        task.dataset(split),
+        max_sentences=size,
+        seed=3,
+        epoch=epoch,
+        num_workers=workers,
+        disable_iterator_cache=True,
+        **shards,
     ).next_epoch_itr(shuffle=True)
-    return {tuple(batch["id"].tolist()): batch for batch in iterator}
+    return {tuple(batch["id"].tolist()): batch for batch in iterator if batch}
 
 
 def flat(batch):
@@ -95,6 +101,13 @@ def test_any_number_of_workers_draws_the_same(first, workers):
     task, expected = first
     assert same(batches(task, workers), expected)
     assert same(batches(task, workers, epoch=2), batches(task, 0, epoch=2))
+
+
+def test_any_number_of_ranks_draws_the_same(first):
+    task, expected = first
+    shards = [batches(task, num_shards=2, shard_id=rank) for rank in (0, 1)]
+    assert min(map(len, shards)) >= 2
+    assert same(shards[0] | shards[1], expected)
 
 
 def test_a_rerun_draws_the_same_and_another_epoch_or_seed_does_not(first, every_kind):
