@@ -1,5 +1,6 @@
 """Raw samples as tokens (VATT, Akbari et al. 2021, arXiv 2104.11178, section 3.1: audio tokens without a spectrum)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -8,12 +9,14 @@ QUIET = 1e-5  # a third of the step of 16-bit samples: what is added to the devi
 
 def normalised(x: Tensor, padding_mask: Tensor) -> Tensor:
     """Samples (B, T) at zero mean and unit variance over the real ones of each row; zeros in the padding."""
-    x = x.float().masked_fill(padding_mask, 0.0)
-    real = ~padding_mask
-    count = real.sum(1, keepdim=True).clamp(min=1)
-    x = (x - x.sum(1, keepdim=True) / count) * real
-    deviation = (x.square().sum(1, keepdim=True) / count).sqrt()
-    return x / (deviation + QUIET)
+    padded = bool(padding_mask.any())
+    count = (~padding_mask).sum(1, keepdim=True).clamp(min=1)
+    x = x.float().masked_fill(padding_mask, 0.0) if padded else x.float()
+    x = x - x.sum(1, keepdim=True) / count
+    if padded:
+        x.masked_fill_(padding_mask, 0.0)
+    deviation = torch.linalg.vector_norm(x, dim=1, keepdim=True) / count.sqrt()
+    return x.div_(deviation + QUIET)
 
 
 class Pieces(nn.Module):
