@@ -1,12 +1,13 @@
 """Scaled dot-product attention among the real frames of each row.
 
-On a CPU torch's own writes the (B, H, Tq, Tk) weights to memory and reads them back, ten times with dropout. Here each
-row is taken by itself, without its padding, in pieces that stay in the processor's cache, and the backward pass computes
-the weights once more (Dao et al. 2022, "FlashAttention", arXiv 2205.14135, section 3.1).
+On a CPU torch's own writes the (B, H, Tq, Tk) weights to memory and reads them back, ten times with dropout. Here they
+come in pieces that stay near the processor, without the padding of longer neighbours, and the backward pass computes
+them once more (Dao et al. 2022, "FlashAttention", arXiv 2205.14135, section 3.1).
 
 Notation: d width of a head.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dropout import Draw, number
+from .dropout import Draw
 
-PIECE = 2**17  # weights at once
-STEEP = 30.0  # scores below this size need no maximum subtracted before the exponential
+PIECE = 2**18  # weights at once
+STEEP = 60.0  # of smaller scores the exponential needs no maximum subtracted
 
 
 def row_attention(
@@ -49,143 +50,186 @@ def row_attention(
     first = packed[0]
     learning = torch.is_grad_enabled() and any(x.requires_grad for x in packed)
     if learning and first.device.type == "cpu" and first.dtype in (torch.float, torch.double):
-        lengths = [(~mask).sum(1).tolist() for mask in (query_mask, key_mask)]
-        return _Rows.apply(heads, lengths, dropout, causal, *packed)
+        return _Rows.apply(heads, query_mask, key_mask, dropout, causal, *packed)
     query, key, value = _parts(packed, heads)
     query, key, value = (x.transpose(2, 3) for x in (query, key, value))  # B x H x T x d
     empty = key_mask.all(dim=1)[:, None, None]
     seen = ~key_mask[:, None] | empty  # B x 1 x Tk; softmax of nothing is NaN
     if causal:
-        seen = seen & (~_later(query_mask, key_mask) | empty)
+        seen = seen & ~_later(query_mask, key_mask)
     out = F.scaled_dot_product_attention(query, key, value, seen[:, None], dropout_p=dropout)
     return out.transpose(1, 2).flatten(2).masked_fill(empty, 0.0)
 
 
-def _parts(packed: Sequence[Tensor], heads: int) -> list[Tensor]:
+def _parts(packed: Sequence[Tensor], heads: int, count: int = 3) -> list[Tensor]:
     """Queries, keys and values, (B, H, d, T) each, as views."""
-    dim = sum(x.size(-1) for x in packed) // 3
+    dim = sum(x.size(-1) for x in packed) // count
     return [part.transpose(1, 2).unflatten(1, (heads, -1)) for x in packed for part in x.split(dim, dim=-1)]
 
 
 def _later(query_mask: Tensor, key_mask: Tensor) -> Tensor:
-    """(B, Tq, Tk), True where a key lies behind its query."""
+    """(B, Tq, Tk), True where a key lies behind its query; nowhere in rows without a key."""
     queries, keys = ((~mask).sum(1)[:, None, None] for mask in (query_mask, key_mask))
     i, j = (torch.arange(mask.size(1), device=mask.device) for mask in (query_mask, key_mask))
-    return j * queries >= (i[:, None] + 1) * keys
+    return (j * queries >= (i[:, None] + 1) * keys) & (keys > 0)
 
 
 class _Rows(torch.autograd.Function):
     """Channels stand in front of frames, which makes products of a few channels fast.
 
-    A row of ones below the values gives the sum of the weights along with their product. In the same way the products
-    of the backward pass subtract the logarithm of that sum from the scores, and from the gradient of the weights its
-    mean.
+    What else there is to add is a channel more in these products. Keys that are padding get minus infinity, so that
+    their weights are zeros. A row of ones below the values gives the sum of the weights. In the backward pass the
+    scores lose the logarithm of that sum, and the gradients of the weights their mean.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, heads: int, lengths: list[list[int]], dropout: float, causal: bool, *packed: Tensor
+        ctx: Any, heads: int, query_mask: Tensor, key_mask: Tensor, dropout: float, causal: bool, *packed: Tensor
     ) -> Tensor:
         query, key, value = _parts(packed, heads)
         dim, draw = query.size(2), Draw(dropout) if dropout else None
-        query, key, value = query * dim**-0.5, key.contiguous(), _extended(value, 1.0)
-        steep = (query.norm(dim=2).amax((1, 2)) * key.norm(dim=2).amax((1, 2)) > STEEP).tolist()
-        out, shift, total = (
-            torch.zeros_like(query),
-            query.new_zeros(query[:, :, 0].shape),
-            torch.ones_like(query[:, :, 0]),
-        )
-        room, drawn = query.new_empty(_largest(heads, lengths)), []
-        for row, some, part, keys in _pieces(heads, lengths):
-            weights = _scores(query[row, some, :, part], key[row, some, :, :keys], room)
-            if causal:
-                weights.masked_fill_(_hidden(part, lengths[0][row], keys), float("-inf"))
-            if steep[row]:
-                shift[row, some, part] = weights.amax(-1)
-                weights.sub_(shift[row, some, part, None])
+        query, key, value = _with(query * dim**-0.5, 1.0), _with(key, _hidden(key_mask, key)), _with(value, 1.0)
+        most = (x[:, :dim].abs().amax(2) for x in (query, key))
+        steep = (torch.mul(*most).sum(1) > STEEP).tolist()
+        out, total, shift = (torch.zeros_like(x) for x in (query[:, :dim], query[:, 0], query[:, 0]))
+        plan = _Plan(heads, query_mask, key_mask, causal)
+        weights_room, kept_room = query.new_empty(2, plan.largest)
+        drawn = []
+        for some, part, keys in plan.pieces:
+            weights = _scores(query[some, :, part], key[some, :, :keys], weights_room)
+            plan.hide(weights, some, part)
+            if any(steep[some]):
+                shift[some, part] = weights.amax(-1)
+                weights.sub_(shift[some, part, None])
             weights.exp_()
             if draw:
-                total[row, some, part] = weights.sum(-1)
+                total[some, part] = weights.sum(-1)
                 drawn.append(draw(weights.shape))
-                weights.mul_(number(drawn[-1], weights.dtype))
-            product = torch.bmm(value[row, some, :, :keys], weights.transpose(1, 2))
-            out[row, some, :, part] = product[:, :dim]
+                weights.mul_(_number(drawn[-1], kept_room))
+            product = torch.bmm(value[some, :, :keys], weights.transpose(1, 2))
+            out[some, :, part] = product[:, :dim]
             if not draw:
-                total[row, some, part] = product[:, dim]
-        ctx.factor = draw.factor if draw else 1.0
-        out *= ctx.factor / total[:, :, None]
+                total[some, part] = product[:, dim]
+        ctx.plan, ctx.factor, ctx.count = plan, draw.factor if draw else 1.0, len(packed)
+        out *= ctx.factor / total.masked_fill_(total == 0, 1.0)[:, None]
+        out = out.unflatten(0, (-1, heads)).masked_fill_(plan.empty[:, None, None, None], 0.0)
         ctx.save_for_backward(out, shift + total.log(), *packed, *drawn)
-        ctx.heads, ctx.lengths, ctx.causal, ctx.count = heads, lengths, causal, len(packed)
         return out.flatten(1, 2).transpose(1, 2).contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         out, logarithm, *rest = ctx.saved_tensors
-        packed, drawn = rest[: ctx.count], iter(rest[ctx.count :])
-        query, key, value = _parts(packed, ctx.heads)
-        dim, above = query.size(2), gradient.transpose(1, 2).unflatten(1, (ctx.heads, -1))
-        mean = (above * out).sum(2)  # B x H x Tq
-        query, key = _extended(query * dim**-0.5, -logarithm), _extended(key, 1.0)
-        value, above = _extended(value, 1.0), _extended(above * ctx.factor, -mean)
-        gradients = [torch.zeros_like(x[:, :, :dim]) for x in (query, key, value)]
-        room, other = out.new_empty(2, _largest(ctx.heads, ctx.lengths))
-        for row, some, part, keys in _pieces(ctx.heads, ctx.lengths):
-            weights = _scores(query[row, some, :, part], key[row, some, :, :keys], room)
-            if ctx.causal:
-                weights.masked_fill_(_hidden(part, ctx.lengths[0][row], keys), float("-inf"))
+        packed, drawn, plan = rest[: ctx.count], iter(rest[ctx.count :]), ctx.plan
+        query, key, value = _parts(packed, plan.heads)
+        dim = query.size(2)
+        gradient = gradient.masked_fill((plan.query_mask | plan.empty[:, None])[..., None], 0.0)
+        (above,) = _parts([gradient], plan.heads, 1)
+        mean = (above * out).sum(2).flatten(0, 1).neg_()
+        query, key = _with(query * dim**-0.5, 1.0, -logarithm), _with(key, _hidden(plan.key_mask, key), 1.0)
+        value, above = _with(value, 1.0), _with(above * ctx.factor, mean)
+        to_query, to_key, to_value = (torch.zeros_like(x[:, :dim]) for x in (query, key, value))
+        weights_room, inner_room, kept_room = query.new_empty(3, plan.largest)
+        for some, part, keys in plan.pieces:
+            weights = _scores(query[some, :, part], key[some, :, :keys], weights_room)
+            plan.hide(weights, some, part)
             weights.exp_()
-            kept = number(next(drawn), weights.dtype) if ctx.factor > 1 else None
-            end = dim if kept is not None else dim + 1
-            inner = _scores(above[row, some, :end, part], value[row, some, :end, :keys], other)
-            if kept is not None:
-                inner.mul_(kept).sub_(mean[row, some, part, None])
-            inner.mul_(weights)
-            if kept is not None:
+            if ctx.factor == 1:
+                inner = _scores(above[some, :, part], value[some, :, :keys], inner_room).mul_(weights)
+            else:
+                kept = _number(next(drawn), kept_room)
+                inner = _scores(above[some, :dim, part], value[some, :dim, :keys], inner_room)
+                torch.addcmul(mean[some, part, None], inner, kept, out=inner).mul_(weights)
                 weights.mul_(kept)
-            to_query, to_key, to_value = gradients
-            to_query[row, some, :, part] = torch.bmm(key[row, some, :dim, :keys], inner.transpose(1, 2))
-            to_key[row, some, :, :keys] += torch.bmm(query[row, some, :dim, part], inner)
-            to_value[row, some, :, :keys] += torch.bmm(above[row, some, :dim, part], weights)
-        gradients[0] *= dim**-0.5
+            to_query[some, :, part] = torch.bmm(key[some, :dim, :keys], inner.transpose(1, 2))
+            to_key[some, :, :keys] += torch.bmm(query[some, :dim, part], inner)
+            to_value[some, :, :keys] += torch.bmm(above[some, :dim, part], weights)
+        to_query *= dim**-0.5
         outs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in packed]
-        for place, found in zip(_parts(outs, ctx.heads), gradients, strict=True):
-            place.copy_(found)
-        return (None, None, None, None, *outs)
+        for place, found in zip(_parts(outs, plan.heads), (to_query, to_key, to_value), strict=True):
+            place.copy_(found.unflatten(0, (-1, plan.heads)))
+        return (None, None, None, None, None, *outs)
 
 
-def _extended(x: Tensor, row: Tensor | float) -> Tensor:
-    """(B, H, d, T) with one channel more, (B, H, T) or a number."""
-    out = x.new_empty(*x.shape[:2], x.size(2) + 1, x.size(3))
-    out[:, :, :-1], out[:, :, -1] = x, row
-    return out
+class _Plan:
+    """What is done one after another: neighbouring rows, one row, or a part of its heads and queries at once.
+
+    Attributes:
+        pieces: rows and heads (of B H), queries, and number of keys.
+        largest: weights in the largest piece.
+    """
+
+    def __init__(self, heads: int, query_mask: Tensor, key_mask: Tensor, causal: bool) -> None:
+        self.heads, self.query_mask, self.key_mask, self.causal = heads, query_mask, key_mask, causal
+        self.empty = key_mask.all(dim=1)
+        lengths = [(~mask).sum(1).tolist() for mask in (query_mask, key_mask)]
+        self.pieces = list(_pieces(heads, list(zip(*lengths, strict=True))))
+        sizes = [_count(some) * _count(part) * keys for some, part, keys in self.pieces]
+        self.largest = max(sizes, default=0)
+
+    def hide(self, scores: Tensor, some: slice, part: slice) -> None:
+        """With `causal`, take later keys out of the scores (n, Tq, Tk) of a piece."""
+        if self.causal:
+            rows = slice(some.start // self.heads, -(-some.stop // self.heads))
+            later = _later(self.query_mask[rows], self.key_mask[rows])[:, None, part, : scores.size(2)]
+            scores.unflatten(0, (later.size(0), -1)).masked_fill_(later, float("-inf"))
 
 
-def _pieces(heads: int, lengths: list[list[int]]) -> Iterator[tuple[int, slice, slice, int]]:
-    """Row, heads, queries and number of keys of each piece."""
-    for row, (queries, keys) in enumerate(zip(*lengths, strict=True)):
+def _pieces(heads: int, lengths: Sequence[tuple[int, int]]) -> Iterator[tuple[slice, slice, int]]:
+    row = 0
+    while row < len(lengths):
+        queries, keys = lengths[row]
+        stop = row + 1
+        for more in lengths[stop:]:
+            wider = max(queries, more[0]), max(keys, more[1])
+            if (stop + 1 - row) * heads * wider[0] * wider[1] > PIECE:
+                break
+            (queries, keys), stop = wider, stop + 1
+        some, part = heads * (stop - row), queries
+        if some * queries * keys > PIECE:  # of one row
+            some = _share(heads, queries * keys)
+            part = queries if some > 1 else _share(queries, keys)
         if queries and keys:
-            step = min(queries, max(1, PIECE // keys))
-            some = max(1, PIECE // (queries * keys))
-            for first in range(0, heads, some):
-                for start in range(0, queries, step):
-                    yield row, slice(first, min(first + some, heads)), slice(start, min(start + step, queries)), keys
+            for first in range(row * heads, stop * heads, some):
+                for start in range(0, queries, part):
+                    yield slice(first, min(first + some, stop * heads)), slice(start, min(start + part, queries)), keys
+        row = stop
 
 
-def _largest(heads: int, lengths: list[list[int]]) -> int:
-    """Weights in the largest piece."""
-    sizes = [
-        (some.stop - some.start) * (part.stop - part.start) * keys for _, some, part, keys in _pieces(heads, lengths)
-    ]
-    return max(sizes, default=0)
+def _share(count: int, size: int) -> int:
+    """Of `count` things of this size, how many to take at once, in parts about equal."""
+    most = max(1, PIECE // size)
+    return -(-count // -(-count // most))
+
+
+def _count(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _with(x: Tensor, *rows: Tensor | float) -> Tensor:
+    """(B, H, d, T) as (B H, d + n, T), with n channels more: numbers, (B, T) or (B H, T)."""
+    batch, heads, dim, frames = x.shape
+    out = x.new_empty(batch, heads, dim + len(rows), frames)
+    out[:, :, :dim] = x
+    for place, row in enumerate(rows, dim):
+        if isinstance(row, Tensor):
+            row = row.unflatten(0, (batch, -1))  # one for all heads, or one for each
+        out[:, :, place] = row
+    return out.flatten(0, 1)
+
+
+def _hidden(key_mask: Tensor, like: Tensor) -> Tensor:
+    """(B, Tk), minus infinity where a key is padding; nowhere in rows without a key."""
+    hidden = key_mask & ~key_mask.all(dim=1, keepdim=True)
+    return like.new_zeros(key_mask.shape).masked_fill_(hidden, float("-inf"))
 
 
 def _scores(query: Tensor, key: Tensor, room: Tensor) -> Tensor:
     """(n, d, Tq) with (n, d, Tk) to (n, Tq, Tk), in memory that is there."""
     shape = query.size(0), query.size(2), key.size(2)
-    return torch.bmm(query.transpose(1, 2), key, out=room[: shape[0] * shape[1] * shape[2]].view(shape))
+    return torch.bmm(query.transpose(1, 2), key, out=room[: math.prod(shape)].view(shape))
 
 
-def _hidden(part: slice, queries: int, keys: int) -> Tensor:
-    """(Tq, Tk) of a part of the queries of a row, True where a key lies behind its query."""
-    return torch.arange(keys) * queries >= torch.arange(part.start + 1, part.stop + 1)[:, None] * keys
+def _number(kept: Tensor, room: Tensor) -> Tensor:
+    """A mask as ones and zeros, in memory that is there."""
+    return room[: kept.numel()].view(kept.shape).copy_(kept.view(torch.uint8))

@@ -54,16 +54,21 @@ def gradients(out, packed):
     return torch.autograd.grad((out * weight).masked_fill(QUERY_MASK[..., None], 0.0).sum(), packed)
 
 
-def weights_of(pieces, heads=2, queries=QUERIES, keys=KEYS):
+def pieces_of(heads):
+    return list(module._pieces(heads, list(zip(QUERIES, KEYS, strict=True))))
+
+
+def weights_of(masks, heads=2):
     """Masks of pieces put together: (H, Tq, Tk) for each row that has keys."""
-    whole = [torch.zeros(heads, lq, lk, dtype=torch.bool) for lq, lk in zip(queries, keys, strict=True)]
-    for mask, (row, some, part, count) in zip(pieces, module._pieces(heads, [queries, keys]), strict=True):
-        whole[row][some, part, :count] = mask
-    return [mask for mask, count in zip(whole, keys, strict=True) if count]
+    whole = torch.zeros(4 * heads, 7, 9, dtype=torch.bool)
+    for mask, (some, part, keys) in zip(masks, pieces_of(heads), strict=True):
+        whole[some, part, :keys] = mask
+    rows = zip(whole.unflatten(0, (4, heads)), QUERIES, KEYS, strict=True)
+    return [row[:, :queries, :keys] for row, queries, keys in rows if keys]
 
 
 @pytest.mark.parametrize("steep", [1, 40])  # the second one needs the maximum subtracted
-@pytest.mark.parametrize("piece", [2**17, 30, 12, 1])  # all heads at once, one, some of its queries, one of them
+@pytest.mark.parametrize("piece", [2**17, 150, 36, 12, 1])  # all rows at once, two, a row, a head, a query of it
 @pytest.mark.parametrize("packing", [(8, 16), (8, 8, 8)])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -79,7 +84,7 @@ def test_equals_the_formula_with_its_gradients(dropout, causal, packing, piece, 
     monkeypatch.setattr(module, "Draw", Draw)
     monkeypatch.setattr(module, "PIECE", piece)
     out = row_attention(packed, 2, QUERY_MASK, KEY_MASK, dropout, causal)
-    assert len(drawn) == (len(list(module._pieces(2, [QUERIES, KEYS]))) if dropout else 0)
+    assert len(drawn) == (len(pieces_of(2)) if dropout else 0)
     assert not dropout or sum((~kept).sum() for kept, _ in drawn) > 0
     kept, factor = (weights_of([mask for mask, _ in drawn]), drawn[0][1]) if dropout else (None, 1.0)
     expected = plain(packed, 2, kept=kept, factor=factor, causal=causal)
@@ -88,19 +93,16 @@ def test_equals_the_formula_with_its_gradients(dropout, causal, packing, piece, 
     torch.testing.assert_close(gradients(out, packed), gradients(expected, packed), atol=1e-9, rtol=1e-9)
 
 
-def test_every_weight_is_in_one_piece():
-    for piece in (1, 7, 30, 100, 10**6):
-        seen = weights_count(piece)
-        assert [int(each.min()) for each in seen] == [int(each.max()) for each in seen] == [1, 1, 1]
-
-
-def weights_count(piece):
-    whole = [torch.zeros(5, lq, lk, dtype=torch.int) for lq, lk in zip(QUERIES, KEYS, strict=True)]
-    before, module.PIECE = module.PIECE, piece
-    for row, some, part, count in module._pieces(5, [QUERIES, KEYS]):
-        whole[row][some, part, :count] += 1
-    module.PIECE = before
-    return whole[:3]
+@pytest.mark.parametrize("piece", [1, 7, 30, 100, 600, 10**6])
+def test_every_weight_is_in_one_piece(piece, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", piece)
+    seen = torch.zeros(4 * 5, 7, 9, dtype=torch.int)
+    for some, part, keys in pieces_of(5):
+        seen[some, part, :keys] += 1
+        assert seen[some, part, :keys].numel() <= max(piece, keys)
+    assert seen.max() == 1
+    for row, queries, keys in zip(seen.unflatten(0, (4, 5)), QUERIES, KEYS, strict=True):
+        assert (row[:, :queries, :keys] == 1).all()
 
 
 def test_self_attention_of_one_packed_tensor():
