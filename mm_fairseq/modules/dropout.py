@@ -21,6 +21,13 @@ class Dropout(nn.Dropout):
         return _Drop.apply(x, self.p)
 
 
+def relu_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Dropout of relu; on a CPU in the memory of `x`, and nothing is kept for the backward pass but the result."""
+    if not training or not quick(x, probability) or not x.requires_grad or x.is_leaf:
+        return F.dropout(F.relu(x), probability, training)
+    return _ReluDrop.apply(x, probability)
+
+
 def quick(x: Tensor, probability: float) -> bool:
     """Whether `Draw` is the faster way."""
     return 0 < probability < 1 and x.device.type == "cpu" and x.dtype in (torch.float, torch.double)
@@ -77,3 +84,21 @@ class _Drop(torch.autograd.Function):
         for piece, place, mask in zip(*(each.view(-1).split(PIECE) for each in (gradient, out, kept)), strict=True):
             torch.mul(piece, number(mask, out.dtype).mul_(ctx.factor), out=place)
         return out, None
+
+
+class _ReluDrop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
+        draw = Draw(probability)
+        for piece in x.view(-1).split(PIECE):
+            piece.clamp_(min=0).mul_(number(draw(piece.shape), x.dtype).mul_(draw.factor))
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        ctx.factor = draw.factor
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, out, 0).mul_(ctx.factor), None

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,17 +105,19 @@ class _Rows(torch.autograd.Function):
             weights.exp_()
             if draw:
                 total[some, part] = weights.sum(-1)
-                drawn.append(draw(weights.shape))
-                weights.mul_(_number(drawn[-1], kept_room))
+                kept = draw(weights.shape)
+                drawn.append(torch.from_numpy(np.packbits(kept.numpy())))
+                weights.mul_(_number(kept, kept_room))
             product = torch.bmm(value[some, :, :keys], weights.transpose(1, 2))
             out[some, :, part] = product[:, :dim]
             if not draw:
                 total[some, part] = product[:, dim]
         ctx.plan, ctx.factor, ctx.count = plan, draw.factor if draw else 1.0, len(packed)
         out *= ctx.factor / total.masked_fill_(total == 0, 1.0)[:, None]
-        out = out.unflatten(0, (-1, heads)).masked_fill_(plan.empty[:, None, None, None], 0.0)
+        out = out.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2).contiguous()  # B x Tq x D
+        out.masked_fill_(plan.empty[:, None, None], 0.0)
         ctx.save_for_backward(out, shift + total.log(), *packed, *drawn)
-        return out.flatten(1, 2).transpose(1, 2).contiguous()
+        return out
 
     @staticmethod
     @once_differentiable
@@ -124,8 +127,8 @@ class _Rows(torch.autograd.Function):
         query, key, value = _parts(packed, plan.heads)
         dim = query.size(2)
         gradient = gradient.masked_fill((plan.query_mask | plan.empty[:, None])[..., None], 0.0)
+        mean = -(gradient * out).unflatten(-1, (plan.heads, dim)).sum(-1).transpose(1, 2).flatten(0, 1)  # B H x Tq
         (above,) = _parts([gradient], plan.heads, 1)
-        mean = (above * out).sum(2).flatten(0, 1).neg_()
         query, key = _with(query * dim**-0.5, 1.0, -logarithm), _with(key, _hidden(plan.key_mask, key), 1.0)
         value, above = _with(value, 1.0), _with(above * ctx.factor, mean)
         to_query, to_key, to_value = (torch.zeros_like(x[:, :dim]) for x in (query, key, value))
@@ -137,7 +140,8 @@ class _Rows(torch.autograd.Function):
             if ctx.factor == 1:
                 inner = _scores(above[some, :, part], value[some, :, :keys], inner_room).mul_(weights)
             else:
-                kept = _number(next(drawn), kept_room)
+                bits = np.unpackbits(next(drawn).numpy(), count=weights.numel())
+                kept = _number(torch.from_numpy(bits).view(weights.shape), kept_room)
                 inner = _scores(above[some, :dim, part], value[some, :dim, :keys], inner_room)
                 torch.addcmul(mean[some, part, None], inner, kept, out=inner).mul_(weights)
                 weights.mul_(kept)

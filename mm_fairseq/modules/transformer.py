@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import attend
-from .dropout import Dropout
+from .dropout import Dropout, relu_dropout
 from .pooling import last_frame
 from .positions import sinusoid
 
@@ -91,7 +91,11 @@ class TransformerLayer(nn.TransformerEncoderLayer):
         x = x + self.dropout1(attended)
         if not self.norm_first:
             x = self.norm1(x)
-        inner = self.dropout(self.activation(self.linear1(self._normalised(x, self.norm2))))
+        inner = self.linear1(self._normalised(x, self.norm2))
+        if self.activation is F.relu:
+            inner = relu_dropout(inner, self.dropout.p, self.training)
+        else:
+            inner = self.dropout(self.activation(inner))
         x = x + self.dropout2(self.linear2(inner))
         return x if self.norm_first else self.norm2(x)
 

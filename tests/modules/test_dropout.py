@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mm_fairseq.modules import dropout as module
-from mm_fairseq.modules.dropout import Draw, Dropout
+from mm_fairseq.modules.dropout import Draw, Dropout, relu_dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.97])
@@ -54,3 +54,25 @@ def test_nothing_or_everything(probability):
 
 def test_half_precision():
     assert Dropout(0.5)(torch.ones(64, dtype=torch.half)).dtype == torch.half
+
+
+def test_relu_and_dropout_at_once(monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 7)
+    torch.manual_seed(0)
+    x = torch.randn(50, 90, dtype=torch.double, requires_grad=True)
+    out = relu_dropout(x * 1, 0.4, True)
+    (gradient,) = torch.autograd.grad(out.square().sum() / 2, x)
+    kept = out != 0
+    torch.testing.assert_close(out[kept], x[kept].relu() / 0.6, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gradient, out / 0.6, atol=1e-4, rtol=1e-4)
+    assert (x[kept] > 0).all()
+    assert kept.sum().item() / (x > 0).sum().item() == pytest.approx(0.6, abs=0.03)
+
+
+def test_relu_without_dropout_leaves_its_input():
+    x = torch.randn(5, 9)
+    for probability, training in ((0.0, True), (0.4, False), (0.4, True)):
+        before = x.clone()
+        out = relu_dropout(x, probability, training)
+        assert torch.equal(x, before)
+        assert (probability and training) or torch.equal(out, x.relu())
