@@ -13,6 +13,20 @@ def test_fluent_speech_commands_takes_utterances_and_seed(tmp_path):
     assert len(list(tmp_path.glob("a/wavs/speakers/*/*.wav"))) == 124
 
 
+def test_korean_vat_as_frames_or_as_recordings(tmp_path):
+    assert main(["toy", "korean_vat", str(tmp_path / "a"), "--utterances", "28"]) == 0
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        *("dev.pkl", "test.pkl", "test_stt.pkl", "train.pkl")
+    ]
+    assert main(["toy", "korean_vat", str(tmp_path / "b"), "--utterances", "28", "--recordings"]) == 0
+    assert len(list(tmp_path.glob("b/*/*.m2ts"))) == 28
+
+
+def test_features_take_utterances_and_seed(tmp_path):
+    assert main(["toy", "features", str(tmp_path / "a"), "--utterances", "30", "--seed", "4"]) == 0
+    assert len(list(tmp_path.glob("a/*.pkl"))) == 5
+
+
 def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
     assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "3"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
