@@ -249,6 +249,17 @@ def opensmile_analyses() -> str:
     return f"opensmile {version_of('opensmile')}, eGeMAPS"
 
 
+def frames_round_trip() -> str:
+    import pandas
+    import pyarrow
+
+    content = io.BytesIO()
+    pandas.DataFrame({"audio": [[1, 2], [3]]}).to_parquet(content)
+    if [list(row) for row in pandas.read_parquet(content)["audio"]] != [[1, 2], [3]]:
+        raise Broken("a frame of lists does not come back from Parquet")
+    return f"pandas {pandas.__version__}, pyarrow {pyarrow.__version__}"
+
+
 CHECKS = (
     Check("tensors", torch_computes, f"pip install {MATCHED}"),
     Check(
@@ -268,6 +279,7 @@ CHECKS = (
     Check("Weights & Biases logs", wandb_logs, "pip install wandb", required=False),
     Check("Hugging Face folders", hugging_face_encodes, "pip install 'mm-fairseq[hf]'", required=False),
     Check("openSMILE features", opensmile_analyses, "pip install 'mm-fairseq[opensmile]'", required=False),
+    Check("frames and Parquet", frames_round_trip, "pip install 'mm-fairseq[pandas]'", required=False),
 )
 
 

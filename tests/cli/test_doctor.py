@@ -15,11 +15,16 @@ def test_required_things_work_here(name):
     assert problem is None, seen
 
 
-@pytest.mark.parametrize("name", ["Hugging Face folders", "openSMILE features"])
+@pytest.mark.parametrize("name", ["Hugging Face folders", "openSMILE features", "frames and Parquet"])
 def test_extras_are_tried(name, monkeypatch):
     assert not CHECKS[name].required
     assert doctor.attempt(CHECKS[name])[0] is None
-    package = {"Hugging Face folders": "transformers", "openSMILE features": "opensmile"}[name]
+    packages = {
+        "Hugging Face folders": "transformers",
+        "openSMILE features": "opensmile",
+        "frames and Parquet": "pyarrow",
+    }
+    package = packages[name]
     monkeypatch.setitem(sys.modules, package, None)
     problem, _ = doctor.attempt(CHECKS[name])
     assert doctor.mend(CHECKS[name], problem).startswith("pip install 'mm-fairseq[")
