@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..modules.waveform import Pieces, normalised
+from ..modules.waveform import Pieces, normalised, real_samples
 from .base import BACKBONES, Backbone, FeatureSeq, feature_seq
 
 
@@ -30,5 +30,5 @@ class WavePieces(Backbone):
         return frames * self.stride
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
-        lengths = (~padding_mask).sum(1)
-        return feature_seq(self.pieces(normalised(x, padding_mask)), -(-lengths // self.stride))
+        pieces = -(-real_samples(padding_mask) // self.stride)
+        return feature_seq(self.pieces(normalised(x, padding_mask)), pieces)

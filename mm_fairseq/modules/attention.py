@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .row_attention import row_attention
+from .short_attention import short_attention, suits
 
 
 class MaskedAttention(nn.MultiheadAttention):
@@ -57,7 +58,11 @@ def attend(
     else:
         dropout = module.dropout if module.training else 0.0
         packed = _project(module, query, key)
-        out = module.out_proj(row_attention(packed, module.num_heads, query_mask, key_mask, dropout, causal))
+        if not causal and suits(packed, module.num_heads):
+            attended = short_attention(packed, module.num_heads, key_mask, dropout)
+        else:
+            attended = row_attention(packed, module.num_heads, query_mask, key_mask, dropout, causal)
+        out = module.out_proj(attended)
     return out.masked_fill(key_mask.all(dim=1)[:, None, None], 0.0)
 
 
