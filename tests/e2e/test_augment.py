@@ -10,7 +10,7 @@ from commands import TASK, TRAIN, metrics, predictions, results, run, start
 from mm_fairseq.cli import main
 
 SMALL = ["--arch", "ssl_fusion", "--encoder-layers", 1, "--embed-dim", 16, "--encoder-ffn-embed-dim", 32]
-SMALL += ["--no-epoch-checkpoints", "--batch-size", 5]
+SMALL += ["--fusion", "late", "--no-epoch-checkpoints", "--batch-size", 5]
 AUGMENT = ["--speed-factors", "0.9,1.0,1.1", "--gain-db", 6, "--noise-snr", "5,20", "--noise-colour", "pink"]
 AUGMENT += ["--room-rt60", "0.1,0.3", "--augment-probability", 0.8, "--time-masks", 2, "--time-mask-width", 0.2]
 AUGMENT += ["--channel-masks", 1, "--channel-mask-width", 0.3, "--frame-drop", 0.3, "--flip-probability", 0.5]
