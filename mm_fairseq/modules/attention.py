@@ -1,10 +1,14 @@
 """Attention that survives rows without a single key, and does not project what a single query does not need."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from .row_attention import row_attention
+from .row_attention import by_rows, later, row_attention
 from .short_attention import short_attention, suits
 
 
@@ -48,34 +52,82 @@ def attend(
         key: keys and values, (B, Tk, Ck); `query` itself for self-attention.
         query_mask: (B, Tq); padding stands behind.
         key_mask: (B, Tk); padding stands behind.
-        causal: a query sees keys up to its own time, see `row_attention`; a single one is the last and sees them all.
+        causal: a query sees no key of a later time, see `row_attention.later`; a single one is the last, it sees all.
 
     Returns:
         (B, Tq, D); what stands in the padding means nothing.
     """
+    dropout = module.dropout if module.training else 0.0
     if query.size(1) == 1:
         out = _attend_once(module, query[:, 0], key, key_mask)[:, None]
+    elif not causal and suits((query, key), module.num_heads):
+        packed = [F.linear(*each) for each in _projections(module, query, key)]
+        out = module.out_proj(short_attention(packed, module.num_heads, key_mask, dropout))
+    elif by_rows(query, key, module.out_proj.weight):
+        packed = [_ToChannelsFirst.apply(*each) for each in _projections(module, query, key)]
+        out = row_attention(packed, module.num_heads, query_mask, key_mask, dropout, causal)
+        out = _FromChannelsFirst.apply(out, module.out_proj.weight, module.out_proj.bias)
     else:
-        dropout = module.dropout if module.training else 0.0
-        packed = _project(module, query, key)
-        if not causal and suits(packed, module.num_heads):
-            attended = short_attention(packed, module.num_heads, key_mask, dropout)
-        else:
-            attended = row_attention(packed, module.num_heads, query_mask, key_mask, dropout, causal)
-        out = module.out_proj(attended)
+        packed = [F.linear(*each) for each in _projections(module, query, key)]
+        parts = [part for x in packed for part in x.split(module.embed_dim, dim=-1)]
+        out = module.out_proj(_fused(parts, module.num_heads, query_mask, key_mask, dropout, causal))
     return out.masked_fill(key_mask.all(dim=1)[:, None, None], 0.0)
 
 
-def _project(module: nn.MultiheadAttention, query: Tensor, key: Tensor) -> list[Tensor]:
-    """Queries, keys and values, side by side where one product gives them."""
+def _projections(module: nn.MultiheadAttention, query: Tensor, key: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Input, weight and bias of what gives queries, keys and values, side by side where one product does."""
     bias, dim = module.in_proj_bias, module.embed_dim
     if not module._qkv_same_embed_dim:
         weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-        return [F.linear(x, *each) for x, *each in zip((query, key, key), weights, bias.chunk(3), strict=True)]
-    if key is query:
-        return [F.linear(query, module.in_proj_weight, bias)]
+        return list(zip((query, key, key), weights, bias.chunk(3), strict=True))
     weight = module.in_proj_weight
-    return [F.linear(query, weight[:dim], bias[:dim]), F.linear(key, weight[dim:], bias[dim:])]
+    if key is query:
+        return [(query, weight, bias)]
+    return [(query, weight[:dim], bias[:dim]), (key, weight[dim:], bias[dim:])]
+
+
+def _fused(
+    parts: Sequence[Tensor], heads: int, query_mask: Tensor, key_mask: Tensor, dropout: float, causal: bool
+) -> Tensor:
+    """Torch's own attention of queries (B, Tq, D), keys and values (B, Tk, D)."""
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in parts)  # B x H x T x d
+    seen = ~key_mask[:, None] | key_mask.all(dim=1)[:, None, None]  # B x 1 x Tk; softmax of nothing is NaN
+    if causal:
+        seen = seen & ~later(query_mask, key_mask)
+    out = F.scaled_dot_product_attention(query, key, value, seen[:, None], dropout_p=dropout)
+    return out.transpose(1, 2).flatten(2)
+
+
+class _ToChannelsFirst(torch.autograd.Function):
+    """`F.linear` of (B, T, C) to (B, D, T), the order in which the product gives it for nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias[:, None], weight.expand(x.size(0), -1, -1), x.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        to_x = torch.bmm(gradient.transpose(1, 2), weight.expand(x.size(0), -1, -1))
+        return to_x, torch.bmm(gradient, x).sum(0), gradient.sum((0, 2))
+
+
+class _FromChannelsFirst(torch.autograd.Function):
+    """`F.linear` of (B, C, T) to (B, T, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias, x.transpose(1, 2), weight.t().expand(x.size(0), -1, -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        to_x = torch.bmm(weight.t().expand(x.size(0), -1, -1), gradient.transpose(1, 2))
+        return to_x, torch.bmm(gradient.transpose(1, 2), x.transpose(1, 2)).sum(0), gradient.sum((0, 1))
 
 
 def _attend_once(module: nn.MultiheadAttention, query: Tensor, key: Tensor, key_mask: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -21,6 +20,12 @@ from .dropout import Draw
 
 PIECE = 2**18  # weights at once
 STEEP = 60.0  # of smaller scores the exponential needs no maximum subtracted
+
+
+def by_rows(*tensors: Tensor) -> bool:
+    """Whether `row_attention` is the way to go: to learn from these on a CPU."""
+    learning = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return learning and all(x.device.type == "cpu" and x.dtype in (torch.float, torch.double) for x in tensors)
 
 
 def row_attention(
@@ -31,48 +36,44 @@ def row_attention(
     dropout: float = 0.0,
     causal: bool = False,
 ) -> Tensor:
-    """Attend.
-
-    With `causal` a query sees keys up to its own time: query i of a row with Lq real ones sees key j of Lk where
-    j / Lk < (i + 1) / Lq. For equal lengths that is j <= i.
+    """Attend, on a CPU.
 
     Args:
-        packed: queries (B, Tq, D), keys and values (B, Tk, D); those of equal length may stand side by side in one
-            tensor, as (B, T, 3 D) or (B, Tk, 2 D).
+        packed: queries (B, D, Tq), keys and values (B, D, Tk), channels in front; those of equal length may stand side
+            by side in one tensor, as (B, 3 D, T) or (B, 2 D, Tk).
         heads: H, which divides D.
         query_mask: (B, Tq); padding stands behind.
         key_mask: (B, Tk); padding stands behind. A row may be all padding.
         dropout: of the weights, below 1.
-        causal: see above.
+        causal: see `later`.
 
     Returns:
-        (B, Tq, D), zeros in rows without a key; what stands in the padding means nothing.
+        (B, D, Tq), zeros in rows without a key; what stands in the padding means nothing.
     """
-    first = packed[0]
-    learning = torch.is_grad_enabled() and any(x.requires_grad for x in packed)
-    if learning and first.device.type == "cpu" and first.dtype in (torch.float, torch.double):
-        return _Rows.apply(heads, query_mask, key_mask, dropout, causal, *packed)
-    query, key, value = _parts(packed, heads)
-    query, key, value = (x.transpose(2, 3) for x in (query, key, value))  # B x H x T x d
-    empty = key_mask.all(dim=1)[:, None, None]
-    seen = ~key_mask[:, None] | empty  # B x 1 x Tk; softmax of nothing is NaN
-    if causal:
-        seen = seen & ~_later(query_mask, key_mask)
-    out = F.scaled_dot_product_attention(query, key, value, seen[:, None], dropout_p=dropout)
-    return out.transpose(1, 2).flatten(2).masked_fill(empty, 0.0)
+    return _Rows.apply(heads, query_mask, key_mask, dropout, causal, *packed)
+
+
+def later(query_mask: Tensor, key_mask: Tensor) -> Tensor:
+    """Which keys lie behind their query in time.
+
+    Query i of a row with Lq real ones sees key j of Lk where j / Lk < (i + 1) / Lq; for equal lengths that is j <= i.
+
+    Args:
+        query_mask: (B, Tq).
+        key_mask: (B, Tk).
+
+    Returns:
+        (B, Tq, Tk), True where the query must not see the key; nowhere in rows without a key.
+    """
+    queries, keys = ((~mask).sum(1)[:, None, None] for mask in (query_mask, key_mask))
+    i, j = (torch.arange(mask.size(1), device=mask.device) for mask in (query_mask, key_mask))
+    return (j * queries >= (i[:, None] + 1) * keys) & (keys > 0)
 
 
 def _parts(packed: Sequence[Tensor], heads: int, count: int = 3) -> list[Tensor]:
     """Queries, keys and values, (B, H, d, T) each, as views."""
-    dim = sum(x.size(-1) for x in packed) // count
-    return [part.transpose(1, 2).unflatten(1, (heads, -1)) for x in packed for part in x.split(dim, dim=-1)]
-
-
-def _later(query_mask: Tensor, key_mask: Tensor) -> Tensor:
-    """(B, Tq, Tk), True where a key lies behind its query; nowhere in rows without a key."""
-    queries, keys = ((~mask).sum(1)[:, None, None] for mask in (query_mask, key_mask))
-    i, j = (torch.arange(mask.size(1), device=mask.device) for mask in (query_mask, key_mask))
-    return (j * queries >= (i[:, None] + 1) * keys) & (keys > 0)
+    dim = sum(x.size(1) for x in packed) // count
+    return [part.unflatten(1, (heads, -1)) for x in packed for part in x.split(dim, dim=1)]
 
 
 class _Rows(torch.autograd.Function):
@@ -114,7 +115,7 @@ class _Rows(torch.autograd.Function):
                 total[some, part] = product[:, dim]
         ctx.plan, ctx.factor, ctx.count = plan, draw.factor if draw else 1.0, len(packed)
         out *= ctx.factor / total.masked_fill_(total == 0, 1.0)[:, None]
-        out = out.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2).contiguous()  # B x Tq x D
+        out = out.unflatten(0, (-1, heads)).flatten(1, 2)  # B x D x Tq
         out.masked_fill_(plan.empty[:, None, None], 0.0)
         ctx.save_for_backward(out, shift + total.log(), *packed, *drawn)
         return out
@@ -126,8 +127,8 @@ class _Rows(torch.autograd.Function):
         packed, drawn, plan = rest[: ctx.count], iter(rest[ctx.count :]), ctx.plan
         query, key, value = _parts(packed, plan.heads)
         dim = query.size(2)
-        gradient = gradient.masked_fill((plan.query_mask | plan.empty[:, None])[..., None], 0.0)
-        mean = -(gradient * out).unflatten(-1, (plan.heads, dim)).sum(-1).transpose(1, 2).flatten(0, 1)  # B H x Tq
+        gradient = gradient.masked_fill((plan.query_mask | plan.empty[:, None])[:, None], 0.0)
+        mean = -(gradient * out).unflatten(1, (plan.heads, dim)).sum(2).flatten(0, 1)  # B H x Tq
         (above,) = _parts([gradient], plan.heads, 1)
         query, key = _with(query * dim**-0.5, 1.0, -logarithm), _with(key, _hidden(plan.key_mask, key), 1.0)
         value, above = _with(value, 1.0), _with(above * ctx.factor, mean)
@@ -175,8 +176,8 @@ class _Plan:
         """With `causal`, take later keys out of the scores (n, Tq, Tk) of a piece."""
         if self.causal:
             rows = slice(some.start // self.heads, -(-some.stop // self.heads))
-            later = _later(self.query_mask[rows], self.key_mask[rows])[:, None, part, : scores.size(2)]
-            scores.unflatten(0, (later.size(0), -1)).masked_fill_(later, float("-inf"))
+            hidden = later(self.query_mask[rows], self.key_mask[rows])[:, None, part, : scores.size(2)]
+            scores.unflatten(0, (hidden.size(0), -1)).masked_fill_(hidden, float("-inf"))
 
 
 def _pieces(heads: int, lengths: Sequence[tuple[int, int]]) -> Iterator[tuple[slice, slice, int]]:

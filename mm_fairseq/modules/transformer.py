@@ -72,7 +72,7 @@ class TransformerLayer(nn.TransformerEncoderLayer):
             padding_mask: theirs, (B, Tq); padding stands behind.
             key: what they attend to, (B, Tk, Ck); themselves without it.
             key_padding_mask: (B, Tk), with `key`; padding stands behind. A row without any key gets nothing from it.
-            causal: see no key of a later time, see `row_attention`.
+            causal: see no key of a later time, see `row_attention.later`.
             last: compute the last real frame of each row alone.
 
         Returns:

@@ -7,10 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mm_fairseq.modules import attention
 from mm_fairseq.modules.positions import sinusoid
 from mm_fairseq.modules.transformer import Transformer, TransformerLayer
 
 QUERIES, KEYS = (6, 3, 1), (5, 8, 2)
+
+
+@pytest.fixture(autouse=True, params=["short", "long"])
+def way(request, monkeypatch):
+    """Learn by the attention of short sequences, or by that of long ones."""
+    if request.param == "long":
+        monkeypatch.setattr(attention, "suits", lambda *args: False)
 
 
 def mask_of(lengths):
