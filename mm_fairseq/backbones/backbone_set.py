@@ -182,9 +182,9 @@ class BackboneSet(nn.Module):
             if x.size(2) != width:
                 raise MMFairseqError(f"cached features of {name} are {x.size(2)} wide, the model expects {width}")
             return FeatureSeq(x.masked_fill(padding_mask[..., None], 0.0), padding_mask)
-        out = self._run(name, encoder, x[present], padding_mask[present])
         if present.all():
-            return out
+            return self._run(name, encoder, x, padding_mask)
+        out = self._run(name, encoder, x[present], padding_mask[present])
         features = out.x.new_zeros(x.size(0), *out.x.shape[1:])
         features[present] = out.x
         mask = torch.ones(features.shape[:2], dtype=torch.bool, device=x.device)

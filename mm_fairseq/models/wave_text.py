@@ -131,20 +131,17 @@ class WaveText(FusionModel):
         }
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
-        vectors: dict[str, Tensor] = {}
         x = {name: self.encoders[name](*each) for name, each in features.items()}
         masks = {name: each.padding_mask for name, each in features.items()}
-        if "audio" in x:
-            vectors["audio"] = self.pooling(x["audio"], masks["audio"])
-        if "text" in x:
-            start = x["text"]  # B x 1 x D
-            for layer in self.cross:
-                start = layer(start, masks["text"][:, :1], x["audio"], masks["audio"])
-            vectors["text"] = start.squeeze(1)
-        if len(vectors) == 1:
-            return next(iter(vectors.values()))
+        if "text" not in x:
+            return self.pooling(x["audio"], masks["audio"])
+        start = x["text"]  # B x 1 x D
+        for layer in self.cross:
+            start = layer(start, masks["text"][:, :1], x["audio"], masks["audio"])
         silent = masks["text"].all(dim=1, keepdim=True)
-        return torch.where(silent, vectors["audio"], vectors["text"])
+        if "audio" not in x or not silent.any():
+            return start.squeeze(1)
+        return torch.where(silent, self.pooling(x["audio"], masks["audio"]), start.squeeze(1))
 
 
 def _layer(cfg: WaveTextConfig) -> TransformerLayer:

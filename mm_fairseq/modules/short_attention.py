@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dropout import Draw
+from .dropout import Draw, number
 
 LONGEST = 128  # frames
 MOST = 2**22  # weights in a batch: 16 MB
@@ -45,9 +45,9 @@ def short_attention(packed: Sequence[Tensor], heads: int, key_mask: Tensor, drop
 
 
 def _apart(x: Tensor, heads: int, dim: int) -> list[Tensor]:
-    """The one to three parts of a packed tensor, (B H, T, d) each, in one copy."""
-    parts = x.unflatten(-1, (-1, heads, dim)).permute(2, 0, 3, 1, 4)  # parts x B x H x T x d
-    return list(parts.reshape(parts.size(0), -1, x.size(1), dim))
+    """The one to three parts of a packed tensor, (B H, T, d) each."""
+    parts = x.split(heads * dim, dim=-1)
+    return [part.unflatten(-1, (heads, dim)).transpose(1, 2).reshape(-1, x.size(1), dim) for part in parts]
 
 
 class _Attention(torch.autograd.Function):
@@ -67,7 +67,8 @@ class _Attention(torch.autograd.Function):
         ctx.factor, ctx.scale, ctx.heads, ctx.widths = draw.factor if draw else 1.0, dim**-0.5, heads, len(packed)
         kept = draw(weights.shape) if draw else None
         ctx.save_for_backward(query, key, value, weights, *([kept] if kept is not None else []))
-        out = _product(weights if kept is None else weights * kept, value, ctx.factor)
+        dropped = weights if kept is None else number(kept, weights.dtype).mul_(weights)
+        out = _product(dropped, value, ctx.factor)
         return out.unflatten(0, (batch, heads)).transpose(1, 2).flatten(2)  # B x Tq x D
 
     @staticmethod
@@ -75,10 +76,12 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         query, key, value, weights, *kept = ctx.saved_tensors
         above = _apart(gradient, ctx.heads, query.size(-1))[0]
-        dropped = weights * kept[0] if kept else weights
-        of_value = _product(dropped.transpose(1, 2), above, ctx.factor)
         inner = _product(above, value.transpose(1, 2), ctx.factor)
-        inner = inner.mul_(kept[0]) if kept else inner
+        dropped = weights
+        if kept:
+            ones = number(kept[0], weights.dtype)
+            inner, dropped = inner.mul_(ones), ones.mul_(weights)
+        of_value = _product(dropped.transpose(1, 2), above, ctx.factor)
         inner = torch._softmax_backward_data(inner, weights, -1, weights.dtype)
         found = [_product(inner, key, ctx.scale), _product(inner.transpose(1, 2), query, ctx.scale), of_value]
         groups = {1: [found], 2: [found[:1], found[1:]], 3: [[each] for each in found]}[ctx.widths]
@@ -87,8 +90,12 @@ class _Attention(torch.autograd.Function):
 
 def _together(parts: list[Tensor], heads: int) -> Tensor:
     """The opposite of `_apart`."""
-    stacked = torch.stack(parts).unflatten(1, (-1, heads))  # parts x B x H x T x d
-    return stacked.permute(1, 3, 0, 2, 4).flatten(2)
+    apart = [part.unflatten(0, (-1, heads)).transpose(1, 2) for part in parts]  # B x T x H x d
+    batch, time, _, dim = apart[0].shape
+    out = apart[0].new_empty(batch, time, len(parts), heads, dim)
+    for place, part in enumerate(apart):
+        out[:, :, place] = part
+    return out.flatten(2)
 
 
 def _product(first: Tensor, second: Tensor, factor: float) -> Tensor:
