@@ -14,6 +14,7 @@ from tensorboardX.proto import event_pb2
 
 import mm_fairseq
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 USER_DIR = str(Path(mm_fairseq.__file__).parent)
 TASK = ["--task", "emotion_prediction", "--user-dir", USER_DIR]
 TRAIN = [*TASK, "--criterion", "emotion_prediction_cri", "--optimizer", "adam", "--lr", "0.001", "--log-format", "json"]
@@ -50,6 +51,20 @@ def start(command, *args, processes=1):
 def run(command, *args, processes=1, fails=False):
     """As `start`, and wait."""
     return start(command, *args, processes=processes)(fails)
+
+
+def recipe(name, *args, timeout=280):
+    """Run a recipe of examples/; returns its output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", EXAMPLES / name / "run.sh", *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
 
 
 def together(*jobs):

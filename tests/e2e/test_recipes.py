@@ -1,18 +1,13 @@
 """The recipes under examples/, run as their pages print them, on small corpora and for a few updates."""
 
 import csv
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from commands import predictions
+from commands import predictions, recipe
 
 from mm_fairseq.toy import iemocap
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 LAST_LINE = re.compile(r"^test wa=0\.\d{3} ua=0\.\d{3} wf1=0\.\d{3} mf1=0\.\d{3}$|^test wa=1\.000")
 SHORT = ["--", "--max-update", "4", "--total-num-update", "4", "--warmup-updates", "1"]
 
@@ -22,20 +17,6 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "raw"
     iemocap.write(folder, utterances=40, seed=3)
     return folder
-
-
-def recipe(name, *args):
-    """Run a recipe; returns its output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", EXAMPLES / name / "run.sh", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def test_own_table_in_a_language_without_transcripts(corpus, tmp_path):
