@@ -7,6 +7,7 @@ them once more (Dao et al. 2022, "FlashAttention", arXiv 2205.14135, section 3.1
 Notation: d width of a head.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -96,8 +97,10 @@ class _Rows(torch.autograd.Function):
         out, total, shift = (torch.zeros_like(x) for x in (query[:, :dim], query[:, 0], query[:, 0]))
         plan = _Plan(heads, query_mask, key_mask, causal)
         weights_room, kept_room = query.new_empty(2, plan.largest)
-        drawn = []
-        for some, part, keys in plan.pieces:
+        drawn = torch.empty(
+            plan.bits[-1] if draw else 0, dtype=torch.uint8
+        )  # in one place: many leave memory in shreds
+        for number, (some, part, keys) in enumerate(plan.pieces):
             weights = _scores(query[some, :, part], key[some, :, :keys], weights_room)
             plan.hide(weights, some, part)
             if any(steep[some]):
@@ -107,24 +110,24 @@ class _Rows(torch.autograd.Function):
             if draw:
                 total[some, part] = weights.sum(-1)
                 kept = draw(weights.shape)
-                drawn.append(torch.from_numpy(np.packbits(kept.numpy())))
+                drawn[plan.bits[number] : plan.bits[number + 1]] = torch.from_numpy(np.packbits(kept.numpy()))
                 weights.mul_(_number(kept, kept_room))
             product = torch.bmm(value[some, :, :keys], weights.transpose(1, 2))
             out[some, :, part] = product[:, :dim]
             if not draw:
                 total[some, part] = product[:, dim]
-        ctx.plan, ctx.factor, ctx.count = plan, draw.factor if draw else 1.0, len(packed)
+        ctx.plan, ctx.factor = plan, draw.factor if draw else 1.0
         out *= ctx.factor / total.masked_fill_(total == 0, 1.0)[:, None]
         out = out.unflatten(0, (-1, heads)).flatten(1, 2)  # B x D x Tq
         out.masked_fill_(plan.empty[:, None, None], 0.0)
-        ctx.save_for_backward(out, shift + total.log(), *packed, *drawn)
+        ctx.save_for_backward(out, shift + total.log(), drawn, *packed)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        out, logarithm, *rest = ctx.saved_tensors
-        packed, drawn, plan = rest[: ctx.count], iter(rest[ctx.count :]), ctx.plan
+        out, logarithm, drawn, *packed = ctx.saved_tensors
+        plan = ctx.plan
         query, key, value = _parts(packed, plan.heads)
         dim = query.size(2)
         gradient = gradient.masked_fill((plan.query_mask | plan.empty[:, None])[:, None], 0.0)
@@ -134,14 +137,15 @@ class _Rows(torch.autograd.Function):
         value, above = _with(value, 1.0), _with(above * ctx.factor, mean)
         to_query, to_key, to_value = (torch.zeros_like(x[:, :dim]) for x in (query, key, value))
         weights_room, inner_room, kept_room = query.new_empty(3, plan.largest)
-        for some, part, keys in plan.pieces:
+        for number, (some, part, keys) in enumerate(plan.pieces):
             weights = _scores(query[some, :, part], key[some, :, :keys], weights_room)
             plan.hide(weights, some, part)
             weights.exp_()
             if ctx.factor == 1:
                 inner = _scores(above[some, :, part], value[some, :, :keys], inner_room).mul_(weights)
             else:
-                bits = np.unpackbits(next(drawn).numpy(), count=weights.numel())
+                bits = drawn[plan.bits[number] : plan.bits[number + 1]].numpy()
+                bits = np.unpackbits(bits, count=weights.numel())
                 kept = _number(torch.from_numpy(bits).view(weights.shape), kept_room)
                 inner = _scores(above[some, :dim, part], value[some, :dim, :keys], inner_room)
                 torch.addcmul(mean[some, part, None], inner, kept, out=inner).mul_(weights)
@@ -162,6 +166,7 @@ class _Plan:
     Attributes:
         pieces: rows and heads (of B H), queries, and number of keys.
         largest: weights in the largest piece.
+        bits: where the bytes begin that hold a bit for each weight of a piece, and where the last ones end.
     """
 
     def __init__(self, heads: int, query_mask: Tensor, key_mask: Tensor, causal: bool) -> None:
@@ -171,6 +176,7 @@ class _Plan:
         self.pieces = list(_pieces(heads, list(zip(*lengths, strict=True))))
         sizes = [_count(some) * _count(part) * keys for some, part, keys in self.pieces]
         self.largest = max(sizes, default=0)
+        self.bits = [0, *itertools.accumulate(-(-size // 8) for size in sizes)]
 
     def hide(self, scores: Tensor, some: slice, part: slice) -> None:
         """With `causal`, take later keys out of the scores (n, Tq, Tk) of a piece."""
