@@ -1,6 +1,6 @@
 import pytest
 
-from mm_fairseq.corpora.records import read_table
+from mm_fairseq.corpora.records import read_columns, read_table
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -66,3 +66,11 @@ def test_faults_name_the_line(tmp_path, name, data, reason):
 def test_missing_file(tmp_path):
     with pytest.raises(MMFairseqError, match="no such file"):
         read_table(tmp_path / "t.csv")
+
+
+def test_columns_that_are_needed(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text(",path,action\n0,a.wav,on\n")
+    assert [record.fields["action"] for record in read_columns(file, ("", "action"))] == ["on"]
+    with pytest.raises(MMFairseqError, match=r"a\.csv:1: no column 'object'; columns: '', 'path', 'action'"):
+        read_columns(file, ("path", "object", "location"))
