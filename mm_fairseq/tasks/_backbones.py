@@ -218,8 +218,9 @@ class Sources:
         if stream.sha256 != entry["sha256"]:
             ours, theirs = (_short(each) for each in (entry["sha256"], stream.sha256))
             return f"made from a file with sha256 {theirs}, the model's has {ours}"
-        for key in sorted({*stream.args, *entry["args"]}):
-            found, needed = stream.args.get(key), entry["args"].get(key)
+        known = backbones.complete({"name": stream.backbone, "args": stream.args})["args"]  # an older one may have fewer
+        for key in sorted({*known, *entry["args"]}):
+            found, needed = known.get(key), entry["args"].get(key)
             if found != needed:
                 return f"{key} was {found!r}, is {needed!r}"
         if stream.symbols and stream.symbols != self.symbols:
