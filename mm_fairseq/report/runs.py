@@ -157,6 +157,27 @@ def contradictions(run: Run) -> list[str]:
                 if logged is not None and abs(logged - value) > 1e-4:
                     found.append(f"results.json of {split} has {name} {logged:.4f}, the predictions {value:.4f}")
         found += baselines.contradictions(record.modalities, here, run.subsets)
+    return found + _strange_stress(run)
+
+
+def _strange_stress(run: Run) -> list[str]:
+    """The same of results under stress that are not of the checkpoint, or the utterances, that they stand beside."""
+    found = []
+    for split, file in {summary.group.split: summary.group.file for summary in run.stressed}.items():
+        clean = split.partition("@")[0]
+        records = run.records.get(clean), read_record(file.with_name("results.json"))
+        for key in ("checkpoint", "updates", "data"):
+            here, there = (getattr(record, key) if record else "" for record in records)
+            if here and there and here != there:
+                found.append(f"results.json of {split} has {key} {there[:40]}, that of {clean} {here[:40]}")
+        scored = [summary for summary in run.stressed if summary.group.split == split]
+        here, there = (
+            {item.id for each in some for item in each.group.items} for some in (run.of_split(clean), scored)
+        )
+        if here != there:
+            found.append(
+                f"{split} has {len(there - here)} utterances that {clean} lacks, and lacks {len(here - there)}"
+            )
     return found
 
 

@@ -22,7 +22,7 @@ def stressed_run(make_run, random_lines, write_lines, tmp_path):
     for seed, name in enumerate(STRESSES, start=1):
         lines = random_lines(seed=seed, split=f"test@{name}")
         write_lines(lines, f"run/test@{name}/predictions.jsonl")
-        record = {"split": f"test@{name}", "stress": name, "utterances": 1, "metrics": {"wa": 0.123}}
+        record = json.loads((folder / "test" / "results.json").read_text()) | {"split": f"test@{name}", "stress": name}
         (folder / f"test@{name}" / "results.json").write_text(json.dumps(record))
     return folder
 
@@ -82,6 +82,16 @@ def test_they_are_found_beside_a_split_or_its_file(stressed_run, part):
     assert run.splits == ["test"]
     assert list(run.records) == ["test"]
     assert runs.contradictions(run) == []
+
+
+def test_results_of_another_checkpoint_or_of_other_utterances_are_told(stressed_run):
+    file = stressed_run / "test@noise=10" / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"data": "7"}))
+    lines = (stressed_run / "test@without=audio" / "predictions.jsonl").read_text().splitlines(keepends=True)
+    (stressed_run / "test@without=audio" / "predictions.jsonl").write_text("".join(lines[2:]))
+    first, second = runs.contradictions(runs.read(stressed_run))
+    assert first.startswith("results.json of test@noise=10 has data 7, that of test 9f86d081")
+    assert second == "test@without=audio has 0 utterances that test lacks, and lacks 2"
 
 
 def test_alone_it_is_a_split_of_its_own(stressed_run):
