@@ -4,7 +4,7 @@ A tokeniser is kept in a data-bin as plain files and a small dict, its *spec*: `
 """
 
 import hashlib
-import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
@@ -94,13 +94,14 @@ class Words(Tokenizer):
     begins and little else; kept, it would make an unknown word of a known one.
     """
 
-    _SYMBOL = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
-
     def __init__(self, *paths: Path) -> None:
         """No file is read."""
+        import regex  # knows marks, which belong to the letter before them
+
+        self._symbol = regex.compile(r"[\w\p{M}]+(?:'[\w\p{M}]+)*|[^\w\s\p{M}]")
 
     def encode(self, text: str) -> list[str]:
-        return self._SYMBOL.findall(text.casefold().replace("\u2019", "'"))
+        return self._symbol.findall(unicodedata.normalize("NFC", text.casefold()).replace("\u2019", "'"))
 
 
 @TOKENIZERS.register("hf")

@@ -100,6 +100,7 @@ def test_words_are_folded_and_punctuation_stands_alone(tmp_path):
     tokenizer = load_tokenizer(spec, tmp_path)
     text = "Don\u2019t turn the LIGHTS on, please!  Straße 3\u00a0불"
     assert tokenizer.encode(text) == ["don't", "turn", "the", "lights", "on", ",", "please", "!", "strasse", "3", "불"]
+    assert tokenizer.encode("हिन्दी cafe\u0301") == ["हिन्दी", "café"]  # marks belong to the letter before them
     assert tokenizer.encode(" \t") == []
 
 
