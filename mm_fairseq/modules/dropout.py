@@ -48,6 +48,14 @@ class Draw:
         self.bound, self.factor = bound - 2**15, 2**16 / (2**16 - bound)
         self.numbers = np.random.SFC64(int(torch.randint(2**62, ())))
 
+    def mark(self) -> None:
+        """Remember this place."""
+        self.place = self.numbers.state
+
+    def rewind(self) -> None:
+        """Go back to the place that `mark` remembers: the same masks come again."""
+        self.numbers.state = self.place
+
     def __call__(self, size: torch.Size) -> Tensor:
         """A new mask, bool."""
         kept = np.empty(size.numel(), bool)

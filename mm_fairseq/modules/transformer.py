@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .attention import attend
 from .dropout import Dropout, relu_dropout
+from .feed_forward import feed_forward, suits
 from .pooling import last_frame
 from .positions import sinusoid
 
@@ -91,13 +92,16 @@ class TransformerLayer(nn.TransformerEncoderLayer):
         x = x + self.dropout1(attended)
         if not self.norm_first:
             x = self.norm1(x)
-        inner = self.linear1(self._normalised(x, self.norm2))
-        if self.activation is F.relu:
-            inner = relu_dropout(inner, self.dropout.p, self.training)
-        else:
-            inner = self.dropout(self.activation(inner))
-        x = x + self.dropout2(self.linear2(inner))
+        x = x + self.dropout2(self._feed_forward(self._normalised(x, self.norm2)))
         return x if self.norm_first else self.norm2(x)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        dropout, first, second = self.dropout.p, self.linear1, self.linear2
+        if self.activation is not F.relu:
+            return second(self.dropout(self.activation(first(x))))
+        if self.training and suits(x, first.out_features, dropout):
+            return feed_forward(x, first.weight, first.bias, second.weight, second.bias, dropout)
+        return second(relu_dropout(first(x), dropout, self.training))
 
     def _normalised(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
         return norm(x) if self.norm_first else x
