@@ -218,7 +218,8 @@ class Sources:
         if stream.sha256 != entry["sha256"]:
             ours, theirs = (_short(each) for each in (entry["sha256"], stream.sha256))
             return f"made from a file with sha256 {theirs}, the model's has {ours}"
-        known = backbones.complete({"name": stream.backbone, "args": stream.args})["args"]  # an older one may have fewer
+        # an older stream may lack arguments that have come since
+        known = backbones.complete({"name": stream.backbone, "args": stream.args})["args"]
         for key in sorted({*known, *entry["args"]}):
             found, needed = known.get(key), entry["args"].get(key)
             if found != needed:
