@@ -6,7 +6,7 @@ who asked for the file. Every length is checked against the file before memory i
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,6 +19,7 @@ WINDOW = 1 << 12  # bytes of a list of numbers that are decoded at once
 FEW = 16  # numbers: so many in a row are decoded at once
 FRAME = b"\x95"  # with its length, 8 bytes, anywhere between opcodes
 MAX_INT = 16  # bytes of a whole number
+OTHER_COLUMN = "leave the column out, or save as Parquet"
 
 _SIZES = {ord("K"): 2, ord("M"): 3, ord("J"): 5, ord("G"): 9}  # opcodes of numbers: bytes from one to the next
 
@@ -77,6 +78,9 @@ class Grown:
 @dataclass(eq=False)
 class _Run:
     numbers: np.ndarray
+
+
+_KEYS = (str, int, float, bytes, memoryview, np.generic, Made)  # what is made is looked at again
 
 
 class Machine:
@@ -194,7 +198,7 @@ class Machine:
     def _set_items(self, pairs: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict) or len(pairs) % 2:
             raise TypeError("no dict to put items into")
-        self.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+        self.stack[-1].update(zip(keys(pairs[::2]), pairs[1::2], strict=True))
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -204,7 +208,7 @@ class Machine:
         values = self._marked()
         if not isinstance(self.stack[-1], set):
             raise TypeError("no set to add to")
-        self.stack[-1].update(values)
+        self.stack[-1].update(keys(values))
 
     def _tuple(self, count: int) -> None:
         if len(self.stack) < count:
@@ -229,9 +233,11 @@ class Machine:
 
     def _name(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)) or not self.admits(module, name):
+            shown = [str(part)[:80] if isinstance(part, str | int) else type(part).__name__ for part in (module, name)]
+            column = shown[0].split(".")[0] in ("pandas", "datetime")
             raise MMFairseqError(
-                f"{self.where}: byte {self.at}: refused: the pickle names {str(module)[:80]}.{str(name)[:80]}, "
-                "which is no part of plain data; nothing of it was run"
+                f"{self.where}: byte {self.at}: refused: the pickle names {'.'.join(shown)}, which is no part of plain "
+                f"data; nothing of it was run{'; ' + OTHER_COLUMN if column else ''}"
             )
         self.stack.append(Name(module, name))
 
@@ -269,6 +275,21 @@ class Machine:
 
     def _push(self, value: Any) -> None:
         self.stack.append(value)
+
+
+def keys(values: Sequence[Any]) -> Sequence[Any]:
+    """The values, each of which can be a key of a dict or a member of a set.
+
+    To hash tuples in tuples recurses without a limit, and takes for ever where they are shared.
+
+    Raises:
+        TypeError: one is neither plain nor a tuple of plain values.
+    """
+    for value in values:
+        for part in value if isinstance(value, tuple) else (value,):
+            if not (part is None or isinstance(part, _KEYS)):
+                raise TypeError(f"{type(part).__name__} in a key")
+    return values
 
 
 def _decode(raw: bytes) -> tuple[np.ndarray, int]:
@@ -333,7 +354,7 @@ _STEPS_OF: dict[bytes, Callable[[Machine], None]] = {
     b"u": lambda m: m._set_items(m._marked()),
     b"\x8f": lambda m: m._push(set()),
     b"\x90": Machine._add_items,
-    b"\x91": lambda m: m._push(frozenset(m._marked())),
+    b"\x91": lambda m: m._push(frozenset(keys(m._marked()))),
     b"h": lambda m: m._get("<B"),
     b"j": lambda m: m._get("<I"),
     b"q": lambda m: m._put("<B"),

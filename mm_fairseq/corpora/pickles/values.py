@@ -9,6 +9,7 @@ import mmap
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import MMFairseqError
-from .machine import Grown, Machine, Made, Name
+from .machine import OTHER_COLUMN, Grown, Machine, Made, Name, keys
 
 DEEPEST = 100  # containers in containers
+GROWTH = 4  # values that are made anew for each byte of a file: honest files need less than two
+FREE = 1 << 16  # values made anew in the smallest file
+MOST_AXES = 64  # of an array
 
 _NUMPY = {
     "multiarray._reconstruct",
@@ -84,10 +88,10 @@ def read_pickle(path: str | os.PathLike) -> Any:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     tree = Machine(data, str(path), admitted).run()
     try:
-        return _Plain().plain(tree)
+        return _Plain(GROWTH * len(data) + FREE).plain(tree)
     except MMFairseqError as error:
         raise MMFairseqError(f"{path}: {error}") from None
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError, RecursionError) as error:
         raise MMFairseqError(
             f"{path}: arrays or frames in it do not fit together ({type(error).__name__}: {error})"
         ) from error
@@ -115,16 +119,19 @@ def _name(made: Made) -> str:
 
 
 class _Plain:
-    """From the machine's tree to plain values; each object once, however often it is referred to."""
+    """From the machine's tree to plain values; each object once, however often it is referred to.
 
-    def __init__(self) -> None:
+    Args:
+        left: how many values may be made anew. A file can refer to the same bytes again and again, or name a number.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
         self.done: dict[int, tuple[Any, Any]] = {}  # the object as well, so that its id stays its own
         self.depth = 0
 
     def plain(self, value: Any) -> Any:
-        if isinstance(value, memoryview):
-            return bytes(value)
-        if not isinstance(value, Grown | Made | dict | tuple | set | frozenset):
+        if not isinstance(value, Grown | Made | dict | tuple | set | frozenset | memoryview):
             if isinstance(value, Name) and value.name == "NA":
                 return None
             if isinstance(value, Name):
@@ -138,15 +145,29 @@ class _Plain:
             self.depth -= 1
         return self.done[id(value)][1]
 
+    def _spend(self, values: Any) -> Any:
+        """The values, which are about to be copied one by one; or their number.
+
+        Raises:
+            MMFairseqError: they are more than the file can hold.
+        """
+        self.left -= values if isinstance(values, int) else len(values)
+        if self.left < 0:
+            raise MMFairseqError("the same bytes again and again, or numbers of values that are not there")
+        return values
+
     def _of(self, value: Any) -> Any:
+        if isinstance(value, memoryview):
+            return bytes(value)
         if isinstance(value, Made):
             return self._made(value)
         if isinstance(value, Grown):
             items = value.plain()
             return items if isinstance(items, np.ndarray) else [self.plain(item) for item in items]
         if isinstance(value, dict):
-            return {self.plain(key): self.plain(item) for key, item in value.items()}
-        return type(value)(self.plain(item) for item in value)
+            return dict(zip(keys([self.plain(key) for key in value]), map(self.plain, value.values()), strict=True))
+        items = [self.plain(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else type(value)(keys(items))
 
     def _made(self, made: Made) -> Any:
         name, args = _name(made), made.args
@@ -160,13 +181,14 @@ class _Plain:
         if name == "numpy.dtype":
             return _dtype(args[0], made.state[1] if made.state else "=")
         if name == "_codecs.encode" and args[1] in ("latin1", "latin-1"):
-            return args[0].encode("latin1")
+            return self._spend(args[0]).encode("latin1")
         if name in ("builtins.bytes", "builtins.bytearray"):
-            return bytes(self.plain(args[0])) if args else b""
+            return self._bytes(*args) if args else b""
         if name in ("builtins.set", "builtins.frozenset"):
-            return set(self.plain(args[0]) if args else ())
+            return set(keys(self._spend(self.plain(args[0])))) if args else set()
         if name == "collections.OrderedDict":
-            return dict(self.plain(args[0])) if args else {}
+            pairs = self._spend(self.plain(args[0])) if args else []
+            return dict(zip(keys([key for key, _ in pairs]), (item for _, item in pairs), strict=True))
         if name == "builtins.slice":
             return slice(*args)
         if name == "DataFrame":
@@ -185,26 +207,37 @@ class _Plain:
             return None
         raise MMFairseqError(f"{made.name} stands where no data of numpy or pandas have it")
 
+    def _bytes(self, value: Any, encoding: Any = None) -> bytes:
+        """The argument of `bytes` and the like; text in protocol 2. A number would be as many zeros."""
+        if isinstance(value, str) and encoding == "latin-1":
+            return self._spend(value).encode("latin1")
+        found = self.plain(value)
+        if not isinstance(found, bytes):
+            raise MMFairseqError(f"{type(found).__name__} stands where bytes should")
+        return found
+
     # numpy
 
     def _array(self, shape: Any, dtype: Any, fortran: Any, raw: Any) -> np.ndarray:
         """An array of a state of `ndarray.__reduce__`. Shape (*shape)."""
-        kind, shape = self.plain(dtype), tuple(self.plain(shape))
+        kind, shape = self.plain(dtype), self.plain(shape)
+        if not isinstance(shape, tuple) or len(shape) > MOST_AXES:
+            raise MMFairseqError("an array whose shape is none")
         count = 1
         for size in shape:
             count *= int(size)
         if kind.hasobject:
-            items = self.plain(raw)
-            out = np.empty(count, object)
+            items = self._spend(self.plain(raw))
             if len(items) != count:
                 raise MMFairseqError(f"an array of shape {shape} with {len(items)} elements")
+            out = np.empty(count, object)
             for place, item in enumerate(items):
                 out[place] = item
         else:
             raw = raw if isinstance(raw, memoryview) else self.plain(raw)
-            if len(raw) != count * kind.itemsize:
+            if len(raw) != count * kind.itemsize or (count and not kind.itemsize):
                 raise MMFairseqError(f"an array of shape {shape} and type {kind} with {len(raw)} bytes")
-            out = np.frombuffer(raw, kind, count) if count and kind.itemsize else np.empty(count, kind)
+            out = np.frombuffer(raw, kind, count) if count else np.empty(0, kind)
         return out.reshape(shape, order="F" if fortran else "C")
 
     # pandas
@@ -217,22 +250,26 @@ class _Plain:
             blocks = [self._block(block) for block in self._items(manager.args[0])]
             axes = [self.plain(axis) for axis in self._items(manager.args[1])]
         else:  # before pandas 1.3
-            kept = next(part for part in manager.state if isinstance(part, dict))["0.14.1"]
+            kept = next((part for part in manager.state if isinstance(part, dict)), {})["0.14.1"]
             axes = [self.plain(axis) for axis in self._items(kept["axes"])]
             parts = [self.plain(block) for block in self._items(kept["blocks"])]
             blocks = [(part["values"], part["mgr_locs"]) for part in parts]
-        names, rows = list(axes[0]), len(axes[1])
+        names, rows = list(keys(self._spend(axes[0]))), len(axes[1])
         columns: dict[int, Any] = {}
         for values, places in blocks:
-            places = range(*places.indices(len(names))) if isinstance(places, slice) else [int(p) for p in places]
-            for row, place in enumerate(places):
-                columns[place] = values[row] if isinstance(values, np.ndarray) and values.ndim == 2 else values
+            places = range(*places.indices(len(names))) if isinstance(places, slice) else places
+            for row, place in enumerate(self._spend(places)):
+                columns[int(place)] = values[row] if isinstance(values, np.ndarray) and values.ndim == 2 else values
         if sorted(columns) != list(range(len(names))) or any(len(column) != rows for column in columns.values()):
-            raise MMFairseqError(f"a pandas frame of {rows} rows and the columns {names}, whose blocks hold others")
-        return Frame({str(name): columns[place] for place, name in enumerate(names)})
+            raise MMFairseqError(f"a pandas frame of {rows} rows and the columns {names[:8]}, whose blocks hold others")
+        found = {str(name): columns[place] for place, name in enumerate(names)}
+        if len(found) < len(names):
+            twice = next(name for name, count in Counter(map(str, names)).items() if count > 1)
+            raise MMFairseqError(f"a pandas frame with several columns of the name {twice!r}")
+        return Frame(found)
 
     def _items(self, value: Any) -> Sequence[Any]:
-        return value.parts if isinstance(value, Grown) else value
+        return self._spend(value.parts if isinstance(value, Grown) else value)
 
     def _block(self, block: Any) -> tuple[Any, Any]:
         if not isinstance(block, Made) or _name(block) != "_unpickle_block":
@@ -241,39 +278,47 @@ class _Plain:
 
     def _index(self, state: dict[str, Any]) -> Sequence[Any]:
         if "data" in state:
-            return list(state["data"])
+            return list(self._spend(state["data"]))
         return range(state["start"], state["stop"], state["step"])
 
     def _backed(self, made: Made) -> Any:
         """Values of an extension array around one of numpy: texts, or categories by number."""
         parts = made.state if isinstance(made.state, tuple) else tuple((made.state or {}).values())
         found = [self.plain(part) for part in parts if isinstance(part, Made | dict)]
-        values = next(part for part in found if isinstance(part, np.ndarray))
-        categories = next((part for part in found if isinstance(part, list)), None)
+        values = next((part for part in found if isinstance(part, np.ndarray)), None)
+        if values is None:
+            raise MMFairseqError(f"{made.name} without values")
+        categories = next((part for part in found if isinstance(part, list | range)), None)
         if categories is None:
-            return list(values)
-        return [categories[number] if number >= 0 else None for number in values.tolist()]
+            return list(self._spend(values))
+        return [categories[number] if number >= 0 else None for number in self._spend(values).tolist()]
 
     def _arrow(self, name: str, args: tuple[Any, ...]) -> Any:
         if name == "arrow.py_buffer":
-            return bytes(self.plain(args[0]))
+            return self._bytes(args[0])
         if name == "arrow.type_for_alias":
             return args[0]
         if name == "arrow.chunked_array":
-            return [text for chunk in self._items(args[0]) for text in self.plain(chunk)]
+            return [text for chunk in self._items(args[0]) for text in self._spend(self.plain(chunk))]
         kind, count, _, offset, buffers, *_ = args[0]
         kind = self.plain(kind)
-        if kind not in _OFFSETS:
-            raise MMFairseqError(f"an Arrow array of {kind!r}; only texts are read; save the frame as Parquet")
+        if not isinstance(kind, str) or kind not in _OFFSETS:
+            told = repr(kind[:40]) if isinstance(kind, str) else type(kind).__name__
+            raise MMFairseqError(f"an Arrow array of {told}; only texts are read; {OTHER_COLUMN}")
         valid, places, letters = (self.plain(buffer) for buffer in self._items(buffers))
-        ends = np.frombuffer(places or bytes(8), _OFFSETS[kind])[offset : offset + count + 1].tolist()
-        known = np.ones(offset + count, bool)
-        if valid is not None:
-            known = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
-        if len(ends) != count + 1 or len(known) < offset + count:
-            raise MMFairseqError(f"an Arrow array of {count} texts without as many places")
-        letters = letters or b""
-        return [letters[ends[row] : ends[row + 1]].decode() if known[offset + row] else None for row in range(count)]
+        ends = np.frombuffer(places or bytes(8), _OFFSETS[kind])
+        if not (isinstance(count, int) and isinstance(offset, int) and 0 <= offset <= offset + count < len(ends)):
+            raise MMFairseqError("an Arrow array of more texts than places")
+        ends, letters = ends[offset : offset + count + 1], letters or b""
+        if ends[0] < 0 or ends[-1] > len(letters) or (ends[1:] < ends[:-1]).any():
+            raise MMFairseqError("an Arrow array of texts whose places are not one behind the other")
+        known = None if valid is None else np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        self._spend(count + int(ends[-1] - ends[0]))
+        steps = zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+        return [
+            letters[first:last].decode() if known is None or known[offset + row] else None
+            for row, (first, last) in enumerate(steps)
+        ]
 
 
 def _dtype(text: Any, order: Any) -> np.dtype:
@@ -285,7 +330,8 @@ def _dtype(text: Any, order: Any) -> np.dtype:
     text = bytes(text).decode("ascii") if isinstance(text, memoryview) else text
     order = bytes(order).decode("ascii") if isinstance(order, memoryview) else order
     if not isinstance(text, str) or not _DTYPE.match(text):
-        raise MMFairseqError(f"an array of type {text!r}; only numbers, texts and objects are read")
+        told = repr(text[:40]) if isinstance(text, str) else type(text).__name__
+        raise MMFairseqError(f"an array of type {told}; only numbers, texts and objects are read; {OTHER_COLUMN}")
     if text.startswith("O"):
         return np.dtype(object)
     swapped = order in ("<", ">") and order != ("<" if sys.byteorder == "little" else ">")

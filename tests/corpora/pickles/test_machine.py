@@ -121,6 +121,34 @@ def test_deep_nesting_is_refused(tmp_path, raw):
         read_pickle(saved(tmp_path, raw))
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x80\x04}N\x85\x85K\x01s.",
+        b"\x80\x04}(N\x85\x85K\x01u.",
+        b"\x80\x04\x8f(N\x85\x85\x90.",
+        b"\x80\x04(N\x85\x85\x91.",
+        b"\x80\x02c__builtin__\nset\n](N\x85\x85e\x85R.",
+    ],
+)
+def test_tuples_in_keys_hold_no_tuples(tmp_path, raw):
+    """To hash them recurses without a limit, and takes for ever where they are shared."""
+    with pytest.raises(MMFairseqError, match="TypeError: tuple in a key"):
+        read_pickle(saved(tmp_path, raw))
+
+
+def test_flat_tuples_are_keys(tmp_path):
+    value = {("a", 1, None): 1, b"b": 2, 1.5: 3, True: 4, (): 5}
+    for protocol in (2, 4):
+        assert read_pickle(saved(tmp_path, [value, {("a", b"b"), None}], protocol)) == [value, {("a", b"b"), None}]
+
+
+def test_names_are_shown_short(tmp_path):
+    """A name that is no text may be tuples shared 60 deep."""
+    with pytest.raises(MMFairseqError, match=r"the pickle names tuple\.x,"):
+        read_pickle(saved(tmp_path, b"\x80\x04)" + b"2\x86" * 60 + b"\x8c\x01x\x93."))
+
+
 def test_references_are_not_copied(tmp_path):
     value = ("x",)
     for _ in range(60):  # 2^60 leaves, were each made anew

@@ -225,3 +225,123 @@ def test_text_of_python_2(tmp_path):
     )
     assert read_pickle(saved(tmp_path, made)).tolist() == [1.5, -2.0]
     assert pickle.loads(made, encoding="latin1").tolist() == [1.5, -2.0]
+
+
+MANY = 10**6  # values that a file of 300 bytes asks for
+
+
+def numpy_array(text, shape, raw):
+    dtype = New(Name("numpy", "dtype"), [text, False, True], (3, "<", None, None, None, -1, -1, 0))
+    return New(Name("numpy._core.numeric", "_frombuffer"), [raw, dtype, shape, "C"])
+
+
+def arrow(count, ends, letters, offset=0, valid=None):
+    buffers = [valid, np.array(ends, "<i4").tobytes(), letters]
+    return New(Name("pyarrow.lib", "_restore_array"), [("string", count, 0, offset, buffers)])
+
+
+def wide_frame():
+    made = old_frame("pandas.core.internals", "_data")
+    made.state["_data"].state[3]["0.14.1"] = {"axes": [rows(MANY), rows(3)], "blocks": []}
+    return made
+
+
+def same_chunk(chunk, times):
+    """A chunked array of one chunk over and over."""
+    head = b"\x80\x04" + assembled(chunk) + b"q\x000"
+    return head + b"cpyarrow.lib\nchunked_array\n](" + b"h\x00" * times + b"e\x85R."
+
+
+def test_arrow_texts(tmp_path):
+    made = arrow(2, [0, 1, 1, 4], b"abcd", offset=1, valid=b"\x04")
+    assert read_pickle(saved(tmp_path, pickled(made))) == [None, "bcd"]
+    assert read_pickle(saved(tmp_path, same_chunk(made, 3))) == [None, "bcd"] * 3
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (New(Name("builtins", "bytes"), [MANY]), "int stands where bytes should"),
+        (New(Name("builtins", "bytearray"), [MANY]), "int stands where bytes should"),
+        (New(Name("pyarrow.lib", "py_buffer"), [MANY]), "int stands where bytes should"),
+        (New(Name("builtins", "set"), [rows(MANY)]), "again and again, or numbers of values that are not there"),
+        (wide_frame(), "again and again, or numbers of values that are not there"),
+        (numpy_array("S0", (MANY,), b""), r"an array of shape \(1000000,\) and type \|?S0 with 0 bytes"),
+        (numpy_array("U0", (MANY,), b""), r"an array of shape \(1000000,\) and type .U0 with 0 bytes"),
+        (numpy_array("f8", (1,) * 65, b"\0" * 8), "an array whose shape is none"),
+        (numpy_array("x" * 999, (1,), b""), "an array of type 'x{40}'; .* leave the column out, or save as Parquet"),
+        (arrow(MANY, [0, 0], b""), "an Arrow array of more texts than places"),
+        (arrow(2, [0, 1], b"a", offset=-1), "an Arrow array of more texts than places"),
+        (arrow(2, [0, 2, 1], b"abc"), "an Arrow array of texts whose places are not one behind the other"),
+        (arrow(1, [0, 4], b"abc"), "an Arrow array of texts whose places are not one behind the other"),
+        (arrow(1, [-1, 1], b"abc"), "an Arrow array of texts whose places are not one behind the other"),
+        (New(Name("pandas", "Categorical"), [], {}, call=False), "pandas.Categorical without values"),
+    ],
+)
+def test_numbers_of_values_that_are_not_there(tmp_path, made, reason):
+    with pytest.raises(MMFairseqError, match=rf"a\.pkl: .*{reason}"):
+        read_pickle(saved(tmp_path, pickled(made)))
+
+
+def test_an_object_array_takes_no_memory_before_its_elements_are_counted(tmp_path):
+    made = array(["a"])
+    made.state = (1, (10**15,), *made.state[2:])  # more than any machine has
+    with pytest.raises(MMFairseqError, match=r"an array of shape \(1000000000000000,\) with 1 elements"):
+        read_pickle(saved(tmp_path, pickled(made)))
+
+
+def encoded(times):
+    """The same text to bytes over and over."""
+    text = b"X\xe8\x03\x00\x00" + b"x" * 1000 + b"q\x000"
+    return b"\x80\x02" + text + b"](" + b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R" * times + b"e."
+
+
+@pytest.mark.parametrize("raw", [same_chunk(arrow(1000, [0] * 1001, b""), 1000), encoded(1000)])
+def test_the_same_bytes_again_and_again(tmp_path, raw):
+    with pytest.raises(MMFairseqError, match="the same bytes again and again"):
+        read_pickle(saved(tmp_path, raw))
+
+
+def test_bytes_in_many_places_are_one(tmp_path):
+    first, *others = read_pickle(saved(tmp_path, [b"x" * 5000] * 50))
+    assert all(each is first for each in others)
+
+
+def test_small_values_in_large_numbers_are_honest(tmp_path):
+    many = 100_000
+    table = pd.DataFrame({"texts": ["a"] * many, "none": np.array([None] * many, object), "flag": [True] * many})
+    table["kind"] = pd.Categorical([0, 1] * (many // 2))
+    table["python"] = pd.array(["b"] * many, dtype=pd.StringDtype("python"))
+    for protocol in (2, 5):
+        table.to_pickle(tmp_path / "a.pkl", protocol=protocol)
+        found = read_pickle(tmp_path / "a.pkl")
+        assert [list(column[-2:]) for column in found.columns.values()] == [
+            ["a", "a"], [None, None], [True, True], [0, 1], ["b", "b"]
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_bytearrays(tmp_path, protocol):
+    assert read_pickle(saved(tmp_path, [bytearray(b"a\xff"), bytearray()], protocol)) == [b"a\xff", b""]
+
+
+def test_an_older_frame_without_its_state(tmp_path):
+    made = old_frame("pandas.core.internals", "_data")
+    made.state["_data"].state = (1, 2)
+    with pytest.raises(MMFairseqError, match="do not fit together"):
+        read_pickle(saved(tmp_path, pickled([made])))
+
+
+def test_columns_of_one_name(tmp_path):
+    pd.DataFrame([[1, 2]], columns=["audio", "audio"]).to_pickle(tmp_path / "a.pkl")
+    with pytest.raises(MMFairseqError, match=r"a\.pkl: a pandas frame with several columns of the name 'audio'"):
+        read_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(
+    "column", [pd.to_datetime(["2020-01-01"]), pd.array([1], dtype="Int64"), [pd.Timestamp(0).date()]]
+)
+def test_other_columns_can_be_left_out(tmp_path, column):
+    pd.DataFrame({"x": column}).to_pickle(tmp_path / "a.pkl")
+    with pytest.raises(MMFairseqError, match="leave the column out, or save as Parquet"):
+        read_pickle(tmp_path / "a.pkl")
