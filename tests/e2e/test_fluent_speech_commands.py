@@ -31,9 +31,8 @@ def short(tmp_path_factory):
     folder = tmp_path_factory.mktemp("short")
     options = ["--protocol", "unseen_speakers", "--fold", "2", "--accept-counts", "--", "--max-epoch", "1"]
     small = ["--d-model", "16", "--ffn-dim", "16", "--num-heads", "2"]
-    return folder / "out", recipe(
-        "fluent_speech_commands", corpus(folder, toy.MINIMUM), folder / "out", *options, *small
-    )
+    arguments = [corpus(folder, toy.MINIMUM), folder / "out", *options, *small]
+    return folder / "out", recipe("fluent_speech_commands", *arguments, timeout=900)
 
 
 def test_from_raw_corpus_to_test_lines(short):
