@@ -97,9 +97,7 @@ class _Rows(torch.autograd.Function):
         out, total, shift = (torch.zeros_like(x) for x in (query[:, :dim], query[:, 0], query[:, 0]))
         plan = _Plan(heads, query_mask, key_mask, causal)
         weights_room, kept_room = query.new_empty(2, plan.largest)
-        drawn = torch.empty(
-            plan.bits[-1] if draw else 0, dtype=torch.uint8
-        )  # in one place: many leave memory in shreds
+        drawn = torch.empty(plan.bits[-1] if draw else 0, dtype=torch.uint8)
         for number, (some, part, keys) in enumerate(plan.pieces):
             weights = _scores(query[some, :, part], key[some, :, :keys], weights_room)
             plan.hide(weights, some, part)
