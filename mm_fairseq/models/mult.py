@@ -20,6 +20,7 @@ Deviations from both originals' code:
 - MulT's `view` of a strided copy, which newer versions of torch refuse, is gone.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,10 +34,13 @@ from ..modules.heads import Heads
 from ..modules.pooling import POOLINGS
 from ._base import BackboneOptions, FusionModel
 
+logger = logging.getLogger(__name__)
+
 DROPOUTS = (
     *("attn_dropout", "attn_dropout_a", "attn_dropout_v"),
     *("relu_dropout", "embed_dropout", "res_dropout", "out_dropout"),
 )
+WINDOW_MS = 25
 MFCC_OPTIONS = {"resample_rate": "rate", "n_fft_size": "n_fft", "n_mfcc": "n_mfcc"}
 
 
@@ -86,7 +90,7 @@ class CrossmodalMultConfig(BackboneOptions):
     )
     n_fft_size: int = field(
         default=0,
-        metadata={"help": "window of mfcc in samples at that rate, its step being half of it; 0: mfcc's own"},
+        metadata={"help": "window of mfcc in samples at that rate, its step being half of it; 0: 25 ms"},
     )
     n_mfcc: int = field(default=0, metadata={"help": "coefficients of mfcc; 0: mfcc's own"})
 
@@ -147,6 +151,8 @@ class CrossmodalMult(FusionModel):
             if spec.options.get(argument, cfg[option]) != cfg[option]:
                 raise MMFairseqError(f"{given}, but --audio-backbone {cfg.audio_backbone!r}: give one of them")
             args[argument] = cfg[option]
+        if "rate" in args:
+            args.setdefault("n_fft", max(1, args["rate"] * WINDOW_MS // 1000))
         if "n_fft" in args:
             args["hop"] = max(1, args["n_fft"] // 2)
         return {"audio": args} if args else {}
@@ -180,6 +186,11 @@ def _check(cfg: CrossmodalMultConfig) -> None:
     if cfg.do_audio and set(cfg.backbone_args) != {"audio"}:
         there = ", ".join(sorted(cfg.backbone_args))
         raise MMFairseqError(f"--do-audio: of audio alone, the training has {there}; add --modalities audio")
+    for option in ("d_model", "conv_kernel"):
+        if cfg.do_audio and getattr(cfg, option) != getattr(CrossmodalMultConfig, option):
+            logger.warning(
+                "%s %d: --do-audio has neither a projection nor a width of its own", _flag(option), getattr(cfg, option)
+            )
     for option in MFCC_OPTIONS:
         if getattr(cfg, option) < 0:
             raise MMFairseqError(f"{_flag(option)} {getattr(cfg, option)}: must not be negative")

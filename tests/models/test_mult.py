@@ -187,6 +187,11 @@ def test_audio_alone_as_the_original_has_it():
     torch.testing.assert_close(logits_of(model, rows, ("audio",)), alone, atol=1e-5, rtol=1e-5)
 
 
+def test_audio_alone_tells_of_sizes_that_it_does_not_have(caplog):
+    model_of(("audio",), do_audio=True, conv_kernel=5)
+    assert "--conv-kernel 5: --do-audio" in caplog.text
+
+
 def test_the_mask_changes_the_result_and_goes_by_time():
     names = ("audio", "text")
     rows = rows_of(names)
@@ -260,6 +265,7 @@ def test_options_of_mfcc_reach_the_backbone():
     assert defaults() == {}
     given = {"resample_rate": 8000, "n_fft_size": 400, "n_mfcc": 40}
     assert defaults(**given) == {"audio": {"rate": 8000, "n_fft": 400, "hop": 200, "n_mfcc": 40}}
+    assert defaults(resample_rate=8000) == {"audio": {"rate": 8000, "n_fft": 200, "hop": 100}}  # 25 ms
     assert defaults(n_mfcc=13, audio_backbone="mfcc:n_mfcc=13,hop=80") == {"audio": {"n_mfcc": 13}}
 
 
