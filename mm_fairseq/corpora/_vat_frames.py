@@ -4,7 +4,6 @@ T samples.
 """
 
 import hashlib
-import html
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
-from .base import named, one_line
-from .frames import missing, read_frame
+from .base import named
+from .frames import missing, numbers, read_frame, sentence_of, shown
 
 EMOTIONS = ("공포", "놀람", "분노", "슬픔", "중립", "행복", "혐오")
 COLUMNS = ("person_ix", "audio", "Sentence", "Emotion")
@@ -84,9 +83,9 @@ def samples_of(value: Any, place: str) -> np.ndarray:
     if missing(value):
         raise MMFairseqError(f"{place}: no value")
     try:
-        x = np.asarray(value)
+        x = numbers(value, depth=1)
     except ValueError as error:
-        raise MMFairseqError(f"{place}: no numbers ({error})") from None
+        raise MMFairseqError(f"{place}: {error}; expected one list of numbers, the samples of one channel") from None
     if not x.size:
         raise MMFairseqError(f"{place}: zero samples")
     if x.ndim != 1 or x.dtype.kind not in "iuf":
@@ -102,22 +101,7 @@ def samples_of(value: Any, place: str) -> np.ndarray:
             raise MMFairseqError(f"{place}: fractions beyond [-1, 1]; expected integers of 16 bits, or [-1, 1]")
     if x.min() < -32768 or x.max() > 32767:
         raise MMFairseqError(f"{place}: samples from {x.min()} to {x.max()} are more than 16 bits hold")
-    return x.astype(np.int16)
-
-
-def sentence_of(value: Any, place: str) -> str:
-    """A sentence without HTML escapes, in composed form (NFC), every run of white space one space.
-
-    Nothing else is changed; decomposed Hangul, as some systems store it, would be other symbols to a tokenizer.
-
-    Raises:
-        MMFairseqError: it is no text.
-    """
-    if missing(value):
-        return ""
-    if not isinstance(value, str):
-        raise MMFairseqError(f"{place}: {type(value).__name__} {str(value)[:40]!r}, not a text")
-    return one_line(unicodedata.normalize("NFC", html.unescape(value)))
+    return x.astype(np.int16, copy=False)
 
 
 def recognised(rows: Sequence[Row], heard: Sequence[Row], file: Path) -> list[str]:
@@ -161,12 +145,12 @@ def _person(value: Any, place: str) -> int:
         if isinstance(value, bool) or number != float(value) or number < 0:
             raise ValueError
     except (ValueError, TypeError, OverflowError):
-        raise MMFairseqError(f"{place}: column 'person_ix': {str(value)[:40]!r} is no number of a person") from None
+        raise MMFairseqError(f"{place}: column 'person_ix': {shown(value)!r} is no number of a person") from None
     return number
 
 
 def _emotion(value: Any, place: str) -> str:
     label = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else value
-    if label not in EMOTIONS:
-        raise MMFairseqError(f"{place}: column 'Emotion': {str(value)[:40]!r} is none of {', '.join(EMOTIONS)}")
+    if not isinstance(label, str) or label not in EMOTIONS:
+        raise MMFairseqError(f"{place}: column 'Emotion': {shown(value)!r} is none of {', '.join(EMOTIONS)}")
     return label

@@ -1,5 +1,7 @@
 """Tables of arrays, pickled frames of pandas or Parquet: columns of values, arrays and lists, one entry a row."""
 
+import html
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
+from .base import one_line
 from .pickles import Frame, read_pickle
 
 SUFFIXES = (".pkl", ".pickle", ".parquet")
+LARGEST = 1 << 27  # numbers in one field
+
+_NUMBERS = (int, float, np.number, np.bool_, np.ndarray)
 
 
 def read_frame(path: Path) -> dict[str, Sequence[Any]]:
@@ -69,6 +75,55 @@ def _joined(items: Sequence[Any]) -> Any:
     if items and all(isinstance(item, np.ndarray) and item.shape == items[0].shape for item in items):
         return np.stack(items)
     return list(items)
+
+
+def numbers(value: Any, depth: int) -> np.ndarray:
+    """A number, an array, or lists of them in one another, as an array.
+
+    Lists can share lists, so that a few bytes stand for any number of numbers: they are counted before they are copied.
+
+    Args:
+        depth: how many lists may be in one another.
+
+    Raises:
+        ValueError: it is something else, has rows of several lengths, or more than `LARGEST` numbers.
+    """
+    level = [value]
+    for _ in range(depth):
+        lists = [each for each in level if isinstance(each, list | tuple)]
+        if not lists:
+            break
+        if sum(map(len, lists)) > LARGEST:
+            raise ValueError(f"more than {LARGEST} numbers")
+        level = [item for each in level for item in (each if isinstance(each, list | tuple) else (each,))]
+    if strange := [kind.__name__ for kind in set(map(type, level)) if not issubclass(kind, _NUMBERS)]:
+        raise ValueError(min(strange) if level == [value] else f"{type(value).__name__} of {min(strange)}")
+    if sum(each.size for each in level if isinstance(each, np.ndarray)) > LARGEST:
+        raise ValueError(f"more than {LARGEST} numbers")
+    return np.asarray(value)
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value, for messages; of what may hold lists that share lists only the type."""
+    plain = isinstance(value, str | bytes | int | float | np.generic | None)
+    if plain or (isinstance(value, np.ndarray) and not value.dtype.hasobject):
+        return str(value)[:40]
+    return type(value).__name__
+
+
+def sentence_of(value: Any, place: str) -> str:
+    """A sentence without HTML escapes, in composed form (NFC), every run of white space one space.
+
+    Nothing else is changed; decomposed Hangul, as some systems store it, would be other symbols to a tokenizer.
+
+    Raises:
+        MMFairseqError: it is no text.
+    """
+    if missing(value):
+        return ""
+    if not isinstance(value, str):
+        raise MMFairseqError(f"{place}: {type(value).__name__} {shown(value)!r}, not a text")
+    return one_line(unicodedata.normalize("NFC", html.unescape(value)))
 
 
 def missing(value: Any) -> bool:

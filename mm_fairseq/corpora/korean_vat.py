@@ -27,10 +27,10 @@ import soundfile
 from ..errors import MMFairseqError
 from ..manifest import RECOGNISED, Manifest, Utterance, normalised
 from ..targets import Target
-from ._vat_frames import EMOTIONS, Row, read_rows, recognised, sentence_of
+from ._vat_frames import EMOTIONS, Row, read_rows, recognised
 from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named
 from .draw import deal, rotate
-from .frames import SUFFIXES
+from .frames import SUFFIXES, sentence_of
 from .records import read_columns
 
 FRAMES = {"train": "train", "dev": "valid", "test": "test"}
@@ -190,7 +190,8 @@ def _recordings(raw: Path, files: list[Path], blocks: tuple[str, ...], texts: di
     for file in files:
         match = _RECORDING.match(file.name)
         person, number = (int(part) for part in match.groups()) if match else (-1, 0)
-        if not match or person != int(file.parent.name) or not 1 <= number <= BLOCK * len(blocks):
+        folder = int(file.parent.name) if file.parent.name.isdecimal() else None
+        if not match or person != folder or not 1 <= number <= BLOCK * len(blocks):
             raise MMFairseqError(
                 f"{file}: expected PERSON/PERSON-SENTENCE.m2ts with one number of a person and a sentence of 1 to "
                 f"{BLOCK * len(blocks)}, as 000/0-1.m2ts"

@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from mm_fairseq.corpora import frames
-from mm_fairseq.corpora.frames import missing, read_frame
+from mm_fairseq.corpora.frames import missing, numbers, read_frame, shown
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -69,3 +69,56 @@ def test_pyarrow_is_asked_for_by_name(tmp_path, monkeypatch):
 )
 def test_missing(value, expected):
     assert missing(value) == expected
+
+
+SHARED = [0, 1]
+for _ in range(60):
+    SHARED = [SHARED, SHARED]
+
+
+@pytest.mark.parametrize(
+    ("value", "depth", "expected"),
+    [
+        (3, 0, 3),
+        (np.ones(2), 0, [1, 1]),
+        ([1, 2.5, np.float32(3)], 1, [1, 2.5, 3]),
+        ([np.ones(2), [3, 4]], 2, [[1, 1], [3, 4]]),
+        (([1], (2,)), 2, [[1], [2]]),
+        ([], 1, []),
+    ],
+)
+def test_numbers(value, depth, expected):
+    assert numbers(value, depth).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "depth", "reason"),
+    [
+        ([1], 0, "^list$"),
+        ("1", 1, "^str$"),
+        (None, 1, "^NoneType$"),
+        ([1, "x"], 1, "^list of str$"),
+        ([[1], [2]], 1, "^list of list$"),
+        ([[1], [2, 3]], 2, "inhomogeneous"),
+        (SHARED, 1, "^list of list$"),
+        ([[0] * 20_000] * 20_000, 2, "more than 134217728 numbers"),
+        ([np.zeros(20_000)] * 20_000, 1, "more than 134217728 numbers"),
+    ],
+)
+def test_what_is_no_numbers(value, depth, reason):
+    with pytest.raises(ValueError, match=reason):
+        numbers(value, depth)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("x" * 50, "x" * 40), (None, "None"), (np.array([1, 2]), "[1 2]"), (SHARED, "list"), ({1: SHARED}, "dict")],
+)
+def test_shown(value, expected):
+    assert shown(value) == expected
+
+
+def test_arrays_of_lists_are_shown_by_type():
+    value = np.empty(1, object)
+    value[0] = SHARED
+    assert shown(value) == "ndarray"

@@ -16,7 +16,8 @@ import soundfile
 
 from mm_fairseq.cli import main
 from mm_fairseq.corpora import base
-from mm_fairseq.corpora._vat_frames import EMOTIONS, samples_of, sentence_of
+from mm_fairseq.corpora._vat_frames import EMOTIONS, samples_of
+from mm_fairseq.corpora.frames import sentence_of
 from mm_fairseq.corpora.korean_vat import BLOCKS, by_script
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest
@@ -50,7 +51,7 @@ class Raw:
         return heard
 
     def set(self, name, row, column, value):
-        values = list(self.frames[name][column])
+        values = np.array([*self.frames[name][column], None], object)[:-1]
         values[row] = value
         self.frames[name][column] = pd.Series(values, index=self.frames[name].index, dtype=object)
 
@@ -157,22 +158,32 @@ def test_sentences_keep_their_characters(text, expected):
     assert sentence_of(text, "x") == expected
 
 
+SHARED = [0, 1]  # a file of few bytes, but 2^60 numbers
+for _ in range(60):
+    SHARED = [SHARED, SHARED]
+
 BAD = [
     ("train", 3, "audio", [], "train.pkl: row 3: column 'audio': zero samples"),
     ("dev", 2, "audio", None, "dev.pkl: row 2: column 'audio': no value"),
     ("dev", 2, "audio", float("nan"), "dev.pkl: row 2: column 'audio': no value"),
-    ("test", 1, "audio", "loud", "test.pkl: row 1: column 'audio': str of .*; expected one list of numbers"),
-    ("test", 1, "audio", ["1", "2"], "row 1: column 'audio': list of .*; expected one list of numbers"),
-    ("test", 1, "audio", [[1, 2], [3, 4]], r"row 1: column 'audio': shape \(2, 2\)"),
-    ("test", 1, "audio", [[1, 2], [3]], "row 1: column 'audio': no numbers"),
+    ("test", 1, "audio", "loud", "test.pkl: row 1: column 'audio': str; expected one list of numbers"),
+    ("test", 1, "audio", ["1", "2"], "row 1: column 'audio': list of str; expected one list of numbers"),
+    ("test", 1, "audio", [[1, 2], [3, 4]], "row 1: column 'audio': list of list; expected"),
+    ("test", 1, "audio", np.ones((2, 2), int), r"row 1: column 'audio': shape \(2, 2\)"),
+    ("test", 1, "audio", SHARED, "row 1: column 'audio': list of list; expected"),
+    ("test", 1, "audio", np.array(["1"]), "row 1: column 'audio': ndarray of <U1; expected"),
     ("train", 0, "audio", [0, 40000], "row 0: column 'audio': samples from 0 to 40000 are more than 16 bits hold"),
     ("train", 0, "audio", [0.5, float("inf")], "row 0: column 'audio': sample 1 is inf"),
     ("train", 0, "audio", [0.5, 7.25], r"row 0: column 'audio': fractions beyond \[-1, 1\]"),
     ("train", 5, "Emotion", "화남", "train.pkl: row 5: column 'Emotion': '화남' is none of 공포, 놀람"),
     ("dev", 5, "Emotion", "행복함", "dev.pkl: row 5: column 'Emotion'"),
+    ("dev", 5, "Emotion", SHARED, "dev.pkl: row 5: column 'Emotion': 'list' is none of"),
+    ("dev", 5, "Emotion", np.array(["행복", "분노"]), "dev.pkl: row 5: column 'Emotion'"),
     ("test", 5, "Emotion", None, "test.pkl: row 5: column 'Emotion': 'None'"),
     ("test", 5, "Sentence", 7, "test.pkl: row 5: column 'Sentence': int '7', not a text"),
     ("train", 1, "person_ix", "x", "train.pkl: row 1: column 'person_ix': 'x' is no number of a person"),
+    ("test", 5, "Sentence", SHARED, "test.pkl: row 5: column 'Sentence': list 'list', not a text"),
+    ("train", 1, "person_ix", SHARED, "train.pkl: row 1: column 'person_ix': 'list' is no number of a person"),
     ("train", 1, "person_ix", 1.5, "column 'person_ix': '1.5'"),
     ("train", 1, "person_ix", float("nan"), "column 'person_ix': 'nan'"),
     ("train", 1, "person_ix", -1, "column 'person_ix': '-1'"),
@@ -295,6 +306,7 @@ def test_sentences_are_divided_by_emotion():
         (["000/0-351.m2ts"], (), "expected PERSON/PERSON-SENTENCE"),
         (["000/0-0.m2ts"], (), "expected PERSON/PERSON-SENTENCE"),
         (["000/take1.m2ts"], (), "expected PERSON/PERSON-SENTENCE"),
+        (["001_backup/1-1.m2ts"], (), "expected PERSON/PERSON-SENTENCE"),
         (["000/0-1.m2ts", "00/0-1.M2TS"], (), "the same person and sentence"),
         (["000/0-1.m2ts"], ("--blocks", "행복,놀람"), "--blocks 행복,놀람: name each of"),
         ([], (), "neither frames .* nor recordings"),
@@ -319,6 +331,11 @@ def test_a_bad_table_of_sentences(tmp_path, parse, text, reason):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(MMFairseqError, match=reason):
         parse("korean_vat", recordings(tmp_path / "raw", ["000/0-1.m2ts"]), "--sentences", str(tmp_path / "s.csv"))
+
+
+def test_samples_of_16_bits_are_not_copied():
+    x = np.arange(5, dtype=np.int16)
+    assert samples_of(x, "x") is x
 
 
 def test_options_of_the_other_form(raw, parse, tmp_path):
