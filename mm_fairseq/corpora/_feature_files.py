@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
-from .frames import missing, read_parquet
+from .frames import missing, numbers, read_parquet, shown
 from .pickles import Frame, read_pickle
 
 NAMES = {"audio": "audio", "text": "text", "video": "vision"}  # modality: key in the files
@@ -49,7 +49,7 @@ class Part:
         """
         value, place = self.fields[key][row], f"{self.place}: row {row}: {key!r}"
         try:
-            x = np.asarray(value)
+            x = numbers(value, depth=2)
             if f"{key}_shape" in self.fields:
                 x = x.reshape([int(size) for size in self.fields[f"{key}_shape"][row]])
         except (ValueError, TypeError) as error:
@@ -60,29 +60,36 @@ class Part:
         return x
 
 
-def read_parts(raw: Path) -> list[Part]:
+def read_parts(raw: Path) -> tuple[list[Part], list[str]]:
     """The splits of a pickle, a Parquet file or a folder of Parquet files, in the order train, valid, test.
+
+    Returns:
+        The splits, and the names of what else is there, which is left out.
 
     Raises:
         MMFairseqError: a file is none of these, or what belongs to one split differs in number.
     """
+    others: list[str] = []
     if raw.is_dir():
         files = {path.stem: path for path in sorted(raw.glob("*.parquet"))}
         found: list[tuple[str, str, Any]] = [
             (f"{path}", name, read_parquet(path)) for name, path in files.items() if name in SPLIT_NAMES
         ]
+        others = [path.name for name, path in files.items() if name not in SPLIT_NAMES]
         if not found:
             raise MMFairseqError(f"{raw}: no train.parquet, valid.parquet or test.parquet in this folder")
     elif raw.suffix == ".parquet":
         found = [(f"{raw}: split {name!r}", name, part) for name, part in _by_split(raw, read_parquet(raw)).items()]
     else:
-        found = _of_pickle(raw, read_pickle(raw))
+        tree = read_pickle(raw)
+        found = _of_pickle(raw, tree)
+        others = [str(name) for name in tree if name not in SPLIT_NAMES] if isinstance(tree, dict) else []
     parts: dict[str, Part] = {}
     for place, name, columns in found:
         if SPLIT_NAMES[name] in parts:
             raise MMFairseqError(f"{place}: the same split as in {parts[SPLIT_NAMES[name]].place}")
         parts[SPLIT_NAMES[name]] = Part(place, SPLIT_NAMES[name], _checked(place, columns))
-    return [parts[split] for split in dict.fromkeys(SPLIT_NAMES.values()) if split in parts]
+    return [parts[split] for split in dict.fromkeys(SPLIT_NAMES.values()) if split in parts], others
 
 
 def _of_pickle(raw: Path, tree: Any) -> list[tuple[str, str, dict[str, Any]]]:
@@ -99,9 +106,10 @@ def _by_split(raw: Path, columns: dict[str, Sequence[Any]]) -> dict[str, dict[st
     if "split" not in columns:
         raise MMFairseqError(f"{raw}: no column 'split'; it has {', '.join(map(repr, columns))}")
     names = list(columns["split"])
-    if strange := [number for number, name in enumerate(names) if name not in SPLIT_NAMES]:
+    strange = [row for row, name in enumerate(names) if not isinstance(name, str) or name not in SPLIT_NAMES]
+    if strange:
         raise MMFairseqError(
-            f"{raw}: row {strange[0]}: column 'split': {names[strange[0]]!r} is none of {', '.join(SPLIT_NAMES)}"
+            f"{raw}: row {strange[0]}: column 'split': {shown(names[strange[0]])!r} is none of {', '.join(SPLIT_NAMES)}"
         )
     chosen = {name: [number for number, each in enumerate(names) if each == name] for name in dict.fromkeys(names)}
     return {
@@ -120,7 +128,7 @@ def _checked(place: str, columns: dict[str, Any]) -> dict[str, Sequence[Any]]:
     known |= {f"{name}_shape" for name in NAMES.values()} | {f"regression_labels_{letter}" for letter in "TAV"}
     fields: dict[str, Sequence[Any]] = {}
     for key, column in columns.items():
-        if key in known and hasattr(column, "__len__") and not isinstance(column, str | bytes | dict):
+        if key in known and (column.ndim if isinstance(column, np.ndarray) else isinstance(column, list | tuple)):
             fields[key] = column
     modalities = [key for key in NAMES.values() if key in fields]
     if not modalities:
@@ -129,9 +137,11 @@ def _checked(place: str, columns: dict[str, Any]) -> dict[str, Sequence[Any]]:
         raise MMFairseqError(f"{place}: none of {', '.join(LABELS)}; it has {', '.join(map(repr, columns))}")
     for key, column in fields.items():
         if len(column) != len(fields[modalities[0]]):
+            sizes = {key: len(column), modalities[0]: len(fields[modalities[0]])}
+            short = min(sizes, key=lambda name: sizes[name])
             raise MMFairseqError(
-                f"{place}: {key!r} has {len(column)} rows, {modalities[0]!r} {len(fields[modalities[0]])}; "
-                "they must be of the same utterances"
+                f"{place}: {key!r} has {sizes[key]} rows, {modalities[0]!r} {sizes[modalities[0]]}; they must be of "
+                f"the same utterances, and row {sizes[short]} has no {short!r}"
             )
     if not len(fields[modalities[0]]):
         raise MMFairseqError(f"{place}: no utterances")
@@ -152,11 +162,14 @@ def lengths_of(part: Part, key: str, row: int, frames: int) -> int | None:
             length = -1
         if not 0 <= length <= frames:
             raise MMFairseqError(
-                f"{part.place}: row {row}: '{key}_lengths': {str(told[row])[:40]} of an array of {frames} frames"
+                f"{part.place}: row {row}: '{key}_lengths': {shown(told[row])} of an array of {frames} frames"
             )
         return max(1, length)
     if key == "text" and "text_bert" in part.fields:
-        marks = np.asarray(part.fields["text_bert"][row])  # token ids, mask, segment ids
+        try:
+            marks = numbers(part.fields["text_bert"][row], depth=2)  # token ids, mask, segment ids
+        except ValueError as error:
+            raise MMFairseqError(f"{part.place}: row {row}: 'text_bert': no numbers ({error})") from None
         if marks.ndim == 2 and marks.shape == (3, frames):
             return max(1, int((marks[1] > 0).sum()))
     return None

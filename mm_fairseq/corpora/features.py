@@ -9,8 +9,6 @@ vision, as every public loader does; in text they are an error.
 """
 
 import argparse
-import html
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +22,7 @@ from ..manifest import MODALITIES, Manifest, Utterance
 from ..targets import SEPARATOR, Target
 from ._feature_files import LABELS, NAMES, Part, finite, kept_frames, lengths_of, padded_in_front, read_parts
 from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named, one_line
-from .frames import missing
+from .frames import missing, numbers, sentence_of, shown
 
 IEMOCAP = ("neutral", "happy", "sad", "angry")
 SINGLE = {"T": "sentiment_text", "A": "sentiment_audio", "V": "sentiment_video"}
@@ -64,11 +62,14 @@ class Features(Corpus):
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         wanted = _modalities(args.modalities)
-        parts = read_parts(raw)
+        parts, others = read_parts(raw)
         target, label = _target(parts)
         singles = _singles(parts) if args.single_labels else {}
         targets = [target, *(Target(SINGLE[letter], "regression") for letter in singles)]
         prepared = ParsedCorpus(Manifest(Path(FILES), [each.name for each in targets], []), targets, {})
+        if others:
+            prepared.notes.append(f"left out, as it is no split train, valid or test: {named(others)}")
+        there = [name for name in wanted if any(NAMES[name] in part.fields for part in parts)]
         writers: dict[str, Callable[[Path], Any]] = {}
         seen: dict[str, str] = {}
         for part in parts:
@@ -76,6 +77,8 @@ class Features(Corpus):
             frames = _Frames(part, [name for name in wanted if NAMES[name] in part.fields], prepared)
             if not frames.modalities:
                 raise MMFairseqError(f"{part.place}: none of --modalities {args.modalities} is in it")
+            if lacking := [NAMES[name] for name in there if name not in frames.modalities]:
+                prepared.notes.append(f"{part.split}: no {', '.join(lacking)}, which other splits have")
             for row, (ident, video) in enumerate(ids):
                 place = f"{part.place}: row {row}"
                 if ident in seen:
@@ -88,7 +91,11 @@ class Features(Corpus):
                 path = f"features/{part.split}/{row:06d}.npz"
                 frames.check(row)
                 writers[path] = partial(frames.write, row)
-                text = _transcript(part, row)
+                text = (
+                    sentence_of(part.fields["raw_text"][row], f"{place}: 'raw_text'")
+                    if "raw_text" in part.fields
+                    else ""
+                )
                 prepared.manifest.utterances.append(
                     Utterance(ident, part.split, dialogue=video, text=text, labels=labels, features=path)
                 )
@@ -116,7 +123,10 @@ def _target(parts: list[Part]) -> tuple[Target, Callable[[Part, int], str]]:
     """What the labels are, and what reads that of an utterance."""
     first = parts[0]
     key = next(name for name in LABELS if name in first.fields)
-    shape = np.asarray(first.fields[key][0]).shape
+    try:
+        shape = numbers(first.fields[key][0], depth=2).shape
+    except ValueError:
+        shape = ()  # `_number` names it
     for part in parts:
         if key not in part.fields:
             raise MMFairseqError(f"{part.place}: no {key!r}, which {first.place} has")
@@ -133,17 +143,17 @@ def _target(parts: list[Part]) -> tuple[Target, Callable[[Part, int], str]]:
 def _number(part: Part, key: str, row: int) -> str:
     value = part.fields[key][row]
     try:
-        x = np.asarray(np.nan if missing(value) else value, np.float64).reshape(-1)
+        x = numbers(np.nan if missing(value) else value, depth=2).astype(np.float64).reshape(-1)
     except (TypeError, ValueError):
         x = np.empty(0)
     if x.shape != (1,) or not np.isfinite(x).all():
-        raise MMFairseqError(f"{part.place}: row {row}: {key!r}: {str(value)[:40]} is no number")
+        raise MMFairseqError(f"{part.place}: row {row}: {key!r}: {shown(value)} is no number")
     return f"{x[0]:.6f}".rstrip("0").rstrip(".")
 
 
 def _emotions(part: Part, key: str, row: int) -> str:
     try:
-        x = np.asarray(part.fields[key][row], np.float64)
+        x = numbers(part.fields[key][row], depth=2).astype(np.float64)
     except (TypeError, ValueError):
         x = np.empty(0)
     if x.shape not in ((len(IEMOCAP), 2), (len(IEMOCAP),)) or not np.isin(x, (0, 1)).all():
@@ -168,28 +178,22 @@ def _ids(part: Part, numbered: bool) -> list[tuple[str, str]]:
     """The id of each utterance, and its video."""
     given = part.fields.get("id")
     if given is None or numbered:
-        videos = [""] * len(part) if given is None else [_words(value)[0] for value in given]
+        videos = [""] * len(part) if given is None else [_words(part, row)[0] for row in range(len(part))]
         return [(f"{part.split}{row:05d}", video) for row, video in enumerate(videos)]
-    words = [_words(value) for value in given]
+    words = [_words(part, row) for row in range(len(part))]
     if empty := [row for row, parts in enumerate(words) if not any(parts)]:
         raise MMFairseqError(f"{part.place}: row {empty[0]}: 'id' is empty")
     return [("_".join(filter(None, parts)), parts[0] if len(parts) > 1 else "") for parts in words]
 
 
-def _words(value: Any) -> list[str]:
+def _words(part: Part, row: int) -> list[str]:
     """The parts of an id: `video$_$clip`, or an array of video, start and end."""
-    parts = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else [value]
-    texts = [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in parts]
-    return [one_line(text) for part in texts for text in part.split("$_$")] or [""]
-
-
-def _transcript(part: Part, row: int) -> str:
-    value = part.fields["raw_text"][row] if "raw_text" in part.fields else None
-    if missing(value):
-        return ""
-    if not isinstance(value, str):
-        raise MMFairseqError(f"{part.place}: row {row}: 'raw_text': {str(value)[:40]!r} is no text")
-    return one_line(unicodedata.normalize("NFC", html.unescape(value)))
+    value = part.fields["id"][row]
+    words = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else [value]
+    if strange := [word for word in words if not isinstance(word, str | bytes | int | float | np.generic | None)]:
+        raise MMFairseqError(f"{part.place}: row {row}: 'id': {shown(strange[0])} is no name")
+    texts = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in words]
+    return [one_line(text) for word in texts for text in word.split("$_$")] or [""]
 
 
 # Arrays
@@ -210,8 +214,8 @@ class _Frames:
         self.mended: Counter[str] = Counter()
         self.hit: dict[str, list[int]] = {}
         self.widths: dict[str, int] = {}
-        shapes = [{len(part.fields[key][row]) for key in self.keys} for row in range(len(part))]
-        aligned = len(self.keys) > 1 and all(len(lengths) == 1 for lengths in shapes)
+        frames = [{len(part.array(key, row)) for key in self.keys} for row in range(len(part))]
+        aligned = len(self.keys) > 1 and all(len(lengths) == 1 for lengths in frames)
         self.groups = [self.keys] if aligned else [[key] for key in self.keys]
         self.front = {group[0]: padded_in_front(part, _surest(group)) for group in self.groups}
 

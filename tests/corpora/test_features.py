@@ -1,10 +1,10 @@
 """Feature files of MulT and MMSA: what is taken, what is stripped, what is told, and what is refused with its place."""
 
-import pickle
-
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+from mult_files import COUNTS, FRAMES, arrays_of, check_arrays, mmsa, mult, saved
 from pyarrow import parquet
 
 from mm_fairseq.cli import main
@@ -13,83 +13,6 @@ from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest
 from mm_fairseq.media.features import read_features
 from mm_fairseq.toy import features as toy
-
-COUNTS = {"train": 5, "valid": 3, "test": 4}
-FRAMES = {"text": 6, "audio": 10, "vision": 8}
-DIMS = {"text": 3, "audio": 2, "vision": 4}
-
-
-def mult(front=False, aligned=False, emotions=False):
-    """A file of MulT, and the arrays without padding: {split: [{key: (T, D)}]}."""
-    rng = np.random.default_rng(0)
-    content, real = {}, {}
-    for split, count in COUNTS.items():
-        frames = dict.fromkeys(FRAMES, 6) if aligned else FRAMES
-        part = {key: np.zeros((count, size, DIMS[key]), np.float32) for key, size in frames.items()}
-        real[split] = []
-        for row in range(count):
-            words = int(rng.integers(2, 7))
-            rows = {}
-            for key, size in frames.items():
-                length = words if aligned else int(rng.integers(2, size + 1))
-                rows[key] = rng.normal(size=(length, DIMS[key])).astype(np.float32)
-                if key == "vision" and length > 2:
-                    rows[key][1] = 0  # no face in the middle
-                place = slice(size - length, size) if front else slice(0, length)
-                part[key][row, place] = rows[key]
-            real[split].append(rows)
-        if emotions:
-            yes = rng.integers(0, 2, (count, 4))
-            part["labels"] = np.stack([1 - yes, yes], 2)
-        else:
-            part["labels"] = rng.uniform(-3, 3, (count, 1, 1)).astype(np.float32)
-            part["id"] = np.array([[f"{split}{row // 2}", str(row), str(row + 1)] for row in range(count)])
-        content[split] = part
-    return content, real
-
-
-def mmsa(content):
-    """The same in the form of MMSA."""
-    out = {}
-    for split, part in content.items():
-        count = len(part["labels"])
-        out[split] = {key: part[key] for key in FRAMES} | {
-            "raw_text": [f"{split} says &amp; {row}" for row in range(count)],
-            "id": [f"{split}{row // 2}$_${row % 2}" for row in range(count)],
-            "annotations": ["Positive"] * count,
-            "classification_labels": np.zeros(count),
-            "regression_labels": part["labels"].reshape(-1),
-            **{f"regression_labels_{letter}": np.full(count, place, np.float32) for place, letter in enumerate("TAV")},
-        }
-    return out
-
-
-def saved(tmp_path, content, name="a.pkl"):
-    path = tmp_path / name
-    path.write_bytes(pickle.dumps(content, 4))
-    return path
-
-
-def arrays_of(parsed, folder):
-    """What `prepare` would write, {split: [{modality: array}]}."""
-    folder.mkdir()
-    found = {}
-    for number, row in enumerate(parsed.manifest.utterances):
-        path = folder / f"{number}.npz"
-        parsed.files[row.features](path)
-        with np.load(path, allow_pickle=False) as arrays:
-            found.setdefault(row.split, []).append(dict(arrays))
-    return found
-
-
-def check_arrays(found, real):
-    names = {"audio": "audio", "text": "text", "video": "vision"}
-    for split, rows in real.items():
-        for ours, theirs in zip(found[split], rows, strict=True):
-            assert sorted(ours) == sorted(names)
-            for name, key in names.items():
-                assert ours[name].dtype == np.float32
-                assert np.array_equal(ours[name], theirs[key])
 
 
 @pytest.mark.parametrize("front", [False, True])
@@ -214,6 +137,66 @@ def test_parquet(tmp_path, parse, nested, folder):
     assert parsed.manifest.utterances == expected
 
 
+def by_rows(content, nested):
+    """The table of a file's padded arrays."""
+    table = {"split": [split for split, count in COUNTS.items() for _ in range(count)]}
+    table["labels"] = np.concatenate([part["labels"].reshape(-1) for part in content.values()]).astype(float)
+    for key in FRAMES:
+        arrays = [x for part in content.values() for x in part[key]]
+        if nested:
+            table[key] = pa.array([x.tolist() for x in arrays], pa.list_(pa.list_(pa.float32())))
+        else:
+            table[key] = pa.array([x.reshape(-1) for x in arrays], pa.list_(pa.float32()))
+            table[f"{key}_shape"] = [list(x.shape) for x in arrays]
+    return table
+
+
+def test_aligned_frames_stay_aligned_in_every_form(tmp_path, parse):
+    content, real = mult(aligned=True)
+    for split, part in content.items():  # silence under the last word
+        for row, rows in enumerate(real[split]):
+            part["audio"][row, len(rows["text"]) - 1] = rows["audio"][-1] = 0
+    for form in ("pickle", "nested", "flat"):
+        path = tmp_path / f"{form}.parquet"
+        if form == "pickle":
+            path = saved(tmp_path, content)
+        else:
+            parquet.write_table(pa.table(by_rows(content, form == "nested")), path)
+        check_arrays(arrays_of(parse("features", path), tmp_path / form), real)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_an_array_that_is_missing_is_named(tmp_path, parse, nested):
+    table = by_rows(mult()[0], nested)
+    table["audio"] = pa.array([None if row == 6 else x for row, x in enumerate(table["audio"].to_pylist())])
+    parquet.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(MMFairseqError, match=r"a\.parquet: split 'valid': row 1: 'audio': no array of numbers"):
+        parse("features", tmp_path / "a.parquet")
+
+
+def test_what_is_left_out_is_told(tmp_path, parse):
+    content, _ = mult()
+    notes = parse("features", saved(tmp_path, content | {"train_extra": content["train"], "about": "x"})).notes
+    assert notes == ["left out, as it is no split train, valid or test: train_extra, about"]
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    table = pa.table(by_rows(content, nested=True)).drop_columns("split")
+    for name, first in (("train", 0), ("valid", 5), ("test", 8), ("extra", 0)):
+        parquet.write_table(table.slice(first, COUNTS.get(name)), folder / f"{name}.parquet")
+    notes = parse("features", folder).notes
+    assert notes == ["left out, as it is no split train, valid or test: extra.parquet"]
+    del content["test"]["vision"]
+    assert parse("features", saved(tmp_path, content)).notes == ["test: no vision, which other splits have"]
+    assert not parse("features", saved(tmp_path, content), "--modalities", "text,audio").notes
+
+
+def test_splits_that_are_no_text(tmp_path, parse):
+    table = pd.DataFrame({"split": ["train", ("valid", ("x",))], "text": [np.ones((1, 1))] * 2, "labels": [0.0, 1.0]})
+    table.to_pickle(tmp_path / "a.pkl")
+    with pytest.raises(MMFairseqError, match=r"row 1: column 'split': 'tuple' is none of train"):
+        parse("features", tmp_path / "a.pkl")
+
+
 def test_fewer_modalities(tmp_path, parse):
     content, _ = mult()
     parsed = parse("features", saved(tmp_path, mmsa(content)), "--modalities", "audio, video")
@@ -226,6 +209,11 @@ def test_fewer_modalities(tmp_path, parse):
         parse("features", saved(tmp_path, content), "--modalities", "video")
     with pytest.raises(MMFairseqError, match="--modalities: unknown 'vision'"):
         parse("features", saved(tmp_path, content), "--modalities", "vision")
+
+
+SHARED = [0, 1]  # a file of few bytes, but 2^60 numbers
+for _ in range(60):
+    SHARED = [SHARED, SHARED]
 
 
 def without(split, key):
@@ -246,13 +234,23 @@ def put(split, key, row, value):
 
 
 BAD = [
-    (cut("valid", "vision"), r"split 'valid': 'vision' has 2 rows, 'audio' 3"),
-    (cut("test", "labels"), r"split 'test': 'labels' has 3 rows, 'audio' 4"),
+    (cut("valid", "vision"), r"split 'valid': 'vision' has 2 rows, 'audio' 3; .* row 2 has no 'vision'"),
+    (cut("test", "labels"), r"split 'test': 'labels' has 3 rows, 'audio' 4; .* row 3 has no 'labels'"),
+    (cut("test", "audio"), r"split 'test': 'text' has 4 rows, 'audio' 3; .* row 3 has no 'audio'"),
     (cut("train", "id"), r"split 'train': 'id' has 4 rows, 'audio' 5"),
     (without("train", "labels"), r"split 'train': none of regression_labels, labels, label"),
     (put("train", "audio", 2, np.zeros((4, 3))), r"split 'train': row 2: 'audio': 3 features a frame, row 0 has 2"),
     (put("train", "audio", 2, np.zeros(4)), r"row 2: 'audio': shape \(4,\); expected numbers of shape \(T, D\)"),
-    (put("train", "audio", 2, "x"), r"row 2: 'audio': no numbers"),
+    (put("train", "audio", 2, "x"), r"row 2: 'audio': no array of numbers, .* \(str\)"),
+    (put("valid", "audio", 1, None), r"split 'valid': row 1: 'audio': no array of numbers, .* \(NoneType\)"),
+    (put("train", "audio", 2, SHARED), r"row 2: 'audio': no array of numbers"),
+    (put("train", "labels", 0, SHARED), r"split 'train': row 0: 'labels': list is no number"),
+    (put("train", "labels", 1, SHARED), r"split 'train': row 1: 'labels': list is no number"),
+    (put("train", "id", 1, SHARED), r"split 'train': row 1: 'id': list is no name"),
+    (lambda content: content["train"].update(raw_text=[SHARED] * 5), r"row 0: 'raw_text': list 'list', not a text"),
+    (lambda content: content["train"].update(audio_lengths=[SHARED] * 5), r"row 0: 'audio_lengths': list of an array"),
+    (lambda content: content["train"].update(text_bert=[SHARED] * 5), r"row 0: 'text_bert': no numbers"),
+    (lambda content: content["train"].update(audio=np.array(1.5), vision={1}, text=3), "none of audio, text, vision"),
     (put("train", "audio", 2, [[1], [2, 3]]), r"row 2: 'audio': no array of numbers"),
     (put("valid", "text", 1, np.full((6, 3), np.nan)), r"split 'valid': row 1: 'text': nan in frame 0, column 0"),
     (put("test", "labels", 3, np.array([[np.nan]])), r"split 'test': row 3: 'labels': \[\[nan\]\] is no number"),
@@ -263,7 +261,7 @@ BAD = [
     ),
     (put("test", "id", 1, ""), r"split 'test': row 1: 'id' is empty"),
     (lambda content: content["train"].update(audio_lengths=[99] * 5), r"row 0: 'audio_lengths': 99 of an array of 10"),
-    (lambda content: content["train"].update(raw_text=[7] * 5), r"row 0: 'raw_text': '7' is no text"),
+    (lambda content: content["train"].update(raw_text=[7] * 5), r"row 0: 'raw_text': int '7', not a text"),
     (lambda content: content["train"].update(labels=np.zeros((5, 7))), r"row 0: 'labels' has the shape \(7,\)"),
     (lambda content: content.update(dev=content["valid"]), r"split 'dev': the same split as in .*'valid'"),
     (lambda content: content["valid"].update({key: [] for key in content["valid"]}), "split 'valid': no utterances"),
