@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,9 +222,10 @@ def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False)
     check_free(out, overwrite)
     _check_protocols(prepared)
     counts = account(name, prepared)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    _sweep(out)
+    own = f".{out.name}.{socket.gethostname()}"
+    temporary = out.with_name(f"{own}.{os.getpid()}.tmp")
+    old = out.with_name(f"{own}.{os.getpid()}.old")
+    _sweep(out.parent, own)
     temporary.mkdir(parents=True)
     try:
         _write_files(temporary / FILES, prepared.files)
@@ -256,9 +258,9 @@ def _write_files(folder: Path, files: Mapping[str, Callable[[Path], Any]]) -> No
         write_to(path)
 
 
-def _sweep(out: Path) -> None:
-    """Remove what runs that were killed had begun of `out`."""
-    for path in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
+def _sweep(folder: Path, own: str) -> None:
+    """Remove what runs that were killed had begun on this host; another's processes can't be asked about."""
+    for path in folder.glob(f"{glob.escape(own)}.*.tmp"):
         number = path.name.split(".")[-2]
         if not number.isdecimal():
             continue

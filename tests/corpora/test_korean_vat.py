@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -369,10 +370,15 @@ def test_a_killed_run_leaves_nothing_in_its_place_and_is_swept(tmp_path):
     words = [sys.executable, "-c", code, str(tmp_path / "out")]
     assert subprocess.run([*words, "kill"], check=False).returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    assert len(list(tmp_path.iterdir())) == 1
-    living = tmp_path / f".out.{os.getpid()}.tmp"
+    (killed,) = tmp_path.iterdir()
+    number = killed.name.split(".")[-2]
+    assert killed.name == f".out.{socket.gethostname()}.{number}.tmp"
+    living, foreign = (
+        tmp_path / f".out.{name}.tmp" for name in (f"{socket.gethostname()}.{os.getpid()}", f"host.{number}")
+    )
     living.mkdir()
+    foreign.mkdir()
     time.sleep(0.01)
     assert subprocess.run([*words, "finish"], check=False).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, foreign.name, "out"])
     assert (tmp_path / "out" / "files" / "a").read_text() == "x"
