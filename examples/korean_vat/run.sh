@@ -2,7 +2,8 @@
 # Seven emotions in Korean from MFCC and text, by cross-modal transformers; tested on transcripts and on recognised text.
 #
 #   bash examples/korean_vat/run.sh RAW OUT [--bert DIR] [--modalities audio,text] [--protocol by_script|by_person]
-#     [--fold K] [--vocab-size N] [--sentences FILE] [--accept-counts] [-- options of fairseq-train]
+#     [--fold K] [--vocab-size N] [--rate HZ] [--sentences FILE] [--blocks LIST] [--accept-counts]
+#     [-- options of fairseq-train]
 #
 # RAW       folder with train.pkl, dev.pkl, test.pkl and test_stt.pkl, or with the recordings 000/0-1.m2ts
 # --bert    a BERT folder of Hugging Face (config.json, weights, tokenizer), frozen; without it token vectors are learnt
@@ -15,7 +16,7 @@ shift 2
 while [ "$#" -gt 0 ]; do
     case $1 in
         --bert | --modalities | --protocol | --fold) printf -v "${1#--}" %s "${2:?$1 needs a value}" && shift ;;
-        --sentences) build+=("$1" "${2:?$1 needs a file}") && shift ;;
+        --rate | --sentences | --blocks) build+=("$1" "${2:?$1 needs a value}") && shift ;;
         --vocab-size) vocabulary=("$1" "${2:?$1 needs a number}") && shift ;;
         --accept-counts) build+=("$1") ;;
         --) shift && break ;;
