@@ -78,17 +78,21 @@ class Wish:
             numbers = {label: number for label, number in numbers.items() if number}
         return votes_text(numbers)
 
+    def members(self, rows: Iterable[Utterance]) -> set[str]:
+        """The labels that occur; none of numbers."""
+        if not KINDS.get(self.kind).min_classes:
+            return set()
+        fields = {row.labels[self.name] for row in rows}
+        several = (text.split(SEPARATOR) if self.kind == "multilabel" else [text] for text in fields)
+        return {label for labels in several for label in labels} - {""}
+
     def target(self, rows: Sequence[Utterance]) -> Target:
         """The target; classes that were not given are those that occur among the labels, sorted.
 
         Raises:
             MMFairseqError: it cannot be, or `--votes` names a class that it has not.
         """
-        classes = self.classes
-        if not classes and KINDS.get(self.kind).min_classes:
-            fields = {row.labels[self.name] for row in rows}
-            members = (text.split(SEPARATOR) if self.kind == "multilabel" else [text] for text in fields)
-            classes = tuple(sorted({label for labels in members for label in labels} - {""}))
+        classes = self.classes or tuple(sorted(self.members(rows)))
         target = Target(self.name, self.kind, classes, self.weight, self.votes_name)
         if isinstance(self.votes, dict) and (strange := [label for label in self.votes if label not in classes]):
             raise MMFairseqError(

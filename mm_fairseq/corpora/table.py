@@ -135,6 +135,9 @@ class Table(Corpus):
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
         self._protocols(args.protocol, args.folds, columns, prepared)
+        if "official" in prepared.protocols:
+            places = {row.id: f"{raw}:{record.line}" for record, row in zip(records, rows, strict=True)}
+            _check_learnable([wish for wish in wishes if not wish.classes], prepared, places)
         return prepared
 
     def _rows(
@@ -220,6 +223,29 @@ def _validation(rows: Sequence[Utterance], prepared: ParsedCorpus) -> Fold:
     prepared.notes.append(f"the split column has no valid: 15 % of train were drawn for it by a hash of the {what}")
     members = zip(groups, (row.id for row in rows), strict=True)
     return draw(members, f"{what}s of train", {"train": 0.85, "valid": 0.15})
+
+
+def _check_learnable(wishes: Sequence[Wish], prepared: ParsedCorpus, places: dict[str, str]) -> None:
+    """See that no label of valid or test is one that train lacks: it may be a slip of the pen.
+
+    Args:
+        wishes: those whose classes are the labels that occur.
+        prepared: its utterances have the splits that the table names.
+        places: id to `file:line`.
+
+    Raises:
+        MMFairseqError: names file, line, utterance and column.
+    """
+    rows = prepared.manifest.utterances
+    for wish in wishes:
+        known = wish.members(row for row in rows if row.split == "train")
+        for row in rows if known else ():
+            if row.split and (strange := wish.members([row]) - known):
+                raise MMFairseqError(
+                    f"{places[row.id]}: utterance {row.id!r}: column {wish.column!r}: label {min(strange)!r} stands in "
+                    f"{row.split} but nowhere in train, which has {', '.join(sorted(known))}; to keep it, name all "
+                    "classes by --classes"
+                )
 
 
 def make_ids(values: Sequence[dict[str, str]]) -> list[str]:

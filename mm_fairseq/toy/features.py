@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
+from .folder import check_new
 
 WIDTHS = {"text": 20, "audio": 9, "vision": 7}
 FRAMES = {"text": 12, "audio": 30, "vision": 24}
@@ -44,8 +45,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
         raise MMFairseqError(f"--utterances {utterances}: at least {MINIMUM}")
     if seed < 0:
         raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    if any(out.glob("*.pkl")):
-        raise MMFairseqError(f"{out}: holds features already; name a new folder")
+    check_new(out)
     try:
         import pandas
     except ImportError as error:

@@ -20,6 +20,7 @@ import soundfile
 from tqdm import tqdm
 
 from ..errors import MMFairseqError
+from .folder import check_new
 
 SAMPLE_RATE = 16_000
 PERIOD = 1000  # samples after which the sound of a word repeats
@@ -108,9 +109,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
         raise MMFairseqError(f"--utterances {utterances}: the intents of three splits need at least {MINIMUM}")
     if seed < 0:
         raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    for name in ("data", "wavs"):
-        if (out / name).exists():
-            raise MMFairseqError(f"{out}: holds {name} already; name a new folder")
+    check_new(out)
     rng = np.random.default_rng(seed)
     (out / "data").mkdir(parents=True)
     sizes = {"valid": utterances // 6, "test": utterances // 6}

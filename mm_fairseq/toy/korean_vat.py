@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..errors import MMFairseqError
 from . import faces, speech
 from .cues import Cue
+from .folder import check_new
 from .m2ts import write_m2ts
 
 EMOTIONS = ("공포", "놀람", "분노", "슬픔", "중립", "행복", "혐오")
@@ -98,8 +99,7 @@ def write(out: Path, utterances: int, seed: int, recordings: bool = False) -> No
         raise MMFairseqError(f"--utterances {utterances}: seven emotions need {MINIMUM} to {MOST}")
     if seed < 0:
         raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    if any(out.glob("*.pkl")) or any(out.glob("[0-9]*")):
-        raise MMFairseqError(f"{out}: holds a corpus already; name a new folder")
+    check_new(out)
     rng = np.random.default_rng(seed)
     scripts = _scripts(rng)
     persons = [speech.voice("FM"[number % 2], rng) for number in range(max(6, min(100, utterances // 20)))]

@@ -17,7 +17,7 @@ def table(tmp_path):
 
 def test_a_table_becomes_a_prepared_folder(table, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["prepare", "table", str(table), str(out), *OPTIONS]) == 0
+    assert main(["prepare", "table", str(table), str(out), *OPTIONS, "--classes", "p,q"]) == 0
     assert [row.id for row in Manifest.read(out / "manifest.tsv").utterances] == ["a", "b", "c"]
     text = capsys.readouterr().out
     assert "table: 3 utterances (audio 3, text 2, video 0), 0 speakers" in text
@@ -48,7 +48,7 @@ def test_faults_end_with_one_line_and_status_2(table, tmp_path, capsys):
 
 
 def test_overwrite(table, tmp_path, capsys):
-    command = ["prepare", "table", str(table), str(tmp_path / "out"), *OPTIONS]
+    command = ["prepare", "table", str(table), str(tmp_path / "out"), *OPTIONS, "--classes", "p,q"]
     assert main(command) == 0
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err

@@ -16,7 +16,7 @@ def table(tmp_path, rows=ROWS, header="path,said,who,part,label"):
 
 
 def test_rows_targets_and_protocol(tmp_path, parse):
-    prepared = parse("table", table(tmp_path), *COLUMNS, *EMOTION)
+    prepared = parse("table", table(tmp_path), *COLUMNS, *EMOTION, "--classes", "angry,happy")
     assert prepared.manifest.root == tmp_path
     assert prepared.targets == [Target("emotion", "single", ("angry", "happy"))]
     first, second, _ = prepared.manifest.utterances
@@ -120,10 +120,32 @@ def test_votes_of_sets_are_shares_and_nobody_is_a_share(tmp_path, parse):
 
 def test_attributes_are_kept(tmp_path, parse):
     prepared = parse(
-        "table", table(tmp_path), *COLUMNS, *EMOTION, "--attributes", "room=who,part=part", "--attributes", "x=said"
+        "table",
+        table(tmp_path),
+        *COLUMNS,
+        *EMOTION,
+        "--classes",
+        "angry,happy",
+        "--attributes",
+        "room=who,part=part",
+        "--attributes",
+        "x=said",
     )
     assert prepared.manifest.extra == ["emotion", "room", "part", "x"]
     assert prepared.manifest.utterances[2].labels == {"emotion": "happy", "room": "S3", "part": "test", "x": "Bye."}
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "known"), [("", ("p", "q", "r"), "p, q"), (":multilabel", ("p|q", "q", "q|r"), "p, q")]
+)
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_label_that_train_lacks(tmp_path, parse, kind, labels, known, split):
+    rows = [f"{i}.wav,x,S,{part},{label}" for i, (part, label) in enumerate(zip(("train", "train", split), labels))]
+    words = ["table", table(tmp_path, rows), *COLUMNS, "--target", f"emotion=label{kind}"]
+    told = rf"corpus.csv:4: utterance '2': column 'label': label 'r' stands in {split} .* train, which has {known}; to"
+    with pytest.raises(MMFairseqError, match=told):
+        parse(*words)
+    assert parse(*words, "--classes", "p,q,r").targets[0].classes == ("p", "q", "r")
 
 
 def test_classes_give_the_order(tmp_path, parse):
@@ -156,14 +178,14 @@ def test_paths_become_relative_to_the_root(tmp_path, parse):
 
 def test_quoted_line_breaks_become_spaces(tmp_path, parse):
     prepared = parse(
-        "table", table(tmp_path, ['a.wav,"one,\n  two",S1,train,p', "b.wav,x,S2,test,q"]), *COLUMNS, *EMOTION
+        "table", table(tmp_path, ['a.wav,"one,\n  two",S1,train,p', "b.wav,x,S2,train,q"]), *COLUMNS, *EMOTION
     )
     assert prepared.manifest.utterances[0].text == "one, two"
 
 
 @pytest.mark.parametrize(("name", "split"), [*SPLIT_NAMES.items(), ("Train", "train"), ("VAL", "valid")])
 def test_split_names(tmp_path, parse, name, split):
-    path = table(tmp_path, [f"a.wav,x,S,{name},p", "b.wav,x,S,train,q"])
+    path = table(tmp_path, [f"a.wav,x,S,{name},p", "b.wav,x,S,train,p", "c.wav,x,S,train,q"])
     assert parse("table", path, *COLUMNS, *EMOTION).manifest.utterances[0].split == split
 
 

@@ -82,5 +82,5 @@ def test_a_number_that_is_not_possible(tmp_path, count, seed, reason):
         toy.write(tmp_path / "a", count, seed)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.pkl").touch()
-    with pytest.raises(MMFairseqError, match="holds features already"):
+    with pytest.raises(MMFairseqError, match="holds other files already"):
         toy.write(tmp_path / "a", 30, 1)

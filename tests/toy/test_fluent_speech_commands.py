@@ -97,5 +97,5 @@ def test_bad_arguments_and_a_taken_folder_are_refused(tmp_path):
     with pytest.raises(MMFairseqError, match="--seed -1"):
         toy.write(tmp_path / "a", 124, -1)
     (tmp_path / "wavs").mkdir()
-    with pytest.raises(MMFairseqError, match="holds wavs already"):
+    with pytest.raises(MMFairseqError, match="holds other files already"):
         toy.write(tmp_path, 124, 0)

@@ -112,5 +112,5 @@ def test_a_number_that_is_not_possible(tmp_path, count, reason):
         toy.write(tmp_path / "a", 30, seed=-1)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "train.pkl").touch()
-    with pytest.raises(MMFairseqError, match="holds a corpus already"):
+    with pytest.raises(MMFairseqError, match="holds other files already"):
         toy.write(tmp_path / "a", 30, seed=1)
