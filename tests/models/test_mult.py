@@ -1,25 +1,26 @@
 """crossmodal_mult: a sample's logits do not depend on its batch, whatever is missing in it or beside it."""
 
 import math
+from functools import partial
 from itertools import combinations
 
-import numpy as np
+import model_rows
 import pytest
 import torch
+from model_rows import batch_of, logits_of
 from omegaconf import OmegaConf
-from small_backbones import entry, items
+from small_backbones import entry
 from torch import nn
 
-from mm_fairseq.datasets.collate import pad
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.manifest import MODALITIES
 from mm_fairseq.models.mult import CrossmodalMult, CrossmodalMultConfig
 from mm_fairseq.modules.pooling import POOLINGS
 
-LIKE = {"audio": np.zeros(0, np.float32), "text": np.zeros(0, np.int64), "video": np.zeros((0, 3, 1, 1), np.uint8)}
 OUTPUTS = {"emotion": 4, "sentiment": 1}
 LENGTHS = {"audio": (4000, 900, 560, 400), "text": (9, 3, 5, 2), "video": (2, 1, 3, 1)}  # audio: 23, 4, 2 and 1 frames
 BACKBONES = {"audio": "mfcc", "text": "embedding", "video": "fabnet"}
-SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(sorted(LIKE), size)]
+SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
 
 
 def model_of(names, **options):
@@ -33,22 +34,7 @@ def model_of(names, **options):
     return model.eval()
 
 
-def batch_of(rows, names):
-    """`rows` is a list of {modality: array or None}."""
-    padded = {name: pad([row[name] for row in rows], 1 if name == "text" else 0, LIKE[name]) for name in names}
-    return {name: x for name, (x, _) in padded.items()}, {name: mask for name, (_, mask) in padded.items()}
-
-
-def rows_of(names, gaps=()):
-    made = {name: items(name, LENGTHS[name]) for name in names}
-    return [{name: None if (name, row) in gaps else made[name][row] for name in names} for row in range(4)]
-
-
-def logits_of(model, rows, names):
-    device = next(model.parameters()).device
-    inputs, masks = ({name: x.to(device) for name, x in part.items()} for part in batch_of(rows, names))
-    with torch.no_grad():
-        return torch.cat(list(model(inputs, masks)["logits"].values()), dim=-1).cpu()
+rows_of = partial(model_rows.rows_of, LENGTHS)
 
 
 @pytest.mark.parametrize("options", [{}, {"attn_mask": True, "merge_how": "average"}, {"merge_how": "attentive"}])
@@ -73,17 +59,17 @@ def test_any_kernel_keeps_rows_apart(kernel):
 
 GAPS = {
     "one each": {("audio", 0), ("text", 1), ("video", 2)},
-    "one left each": {(name, row) for row, kept in enumerate(sorted(LIKE)) for name in LIKE if name != kept},
-    "nothing in row 1": {(name, 1) for name in LIKE},
+    "one left each": {(name, row) for row, kept in enumerate(MODALITIES) for name in MODALITIES if name != kept},
+    "nothing in row 1": {(name, 1) for name in MODALITIES},
     "no audio at all": {("audio", row) for row in range(4)},
-    "nothing at all": {(name, row) for row in range(4) for name in LIKE},
+    "nothing at all": {(name, row) for row in range(4) for name in MODALITIES},
 }
 
 
 @pytest.mark.parametrize("how", POOLINGS)
 @pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
 def test_missing_modalities_are_the_same_in_any_company(gaps, how):
-    names = sorted(LIKE)
+    names = MODALITIES
     model, rows = model_of(names, merge_how=how), rows_of(names, gaps)
     together = logits_of(model, rows, names)
     alone = torch.cat([logits_of(model, [row], names) for row in rows])
@@ -104,7 +90,7 @@ def fused_of(model, rows, names):
 
 
 def test_a_missing_modality_is_zeros_and_adds_nothing():
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names)
     before = fused_of(model, rows_of(names, {("audio", 1)}), names)
     assert (before[1, :16] == 0).all()
@@ -134,7 +120,7 @@ def test_gradients_reach_every_parameter(names, training, how):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_an_utterance_with_nothing_gives_finite_gradients(training):
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names).train(training)
     for rows in (rows_of(names, GAPS["nothing in row 1"]), rows_of(names, GAPS["nothing at all"])):
         model.zero_grad()
@@ -149,7 +135,7 @@ def test_an_utterance_with_nothing_gives_finite_gradients(training):
 
 def test_what_attends_to_what():
     """Three modalities: six cross-modal transformers, memories of at least 3 layers at twice the width."""
-    model = model_of(sorted(LIKE), layers=2, attn_dropout=0.3, attn_dropout_a=0.1, attn_dropout_v=0.2)
+    model = model_of(MODALITIES, layers=2, attn_dropout=0.3, attn_dropout_a=0.1, attn_dropout_v=0.2)
     assert len(model.fusion.cross) == 6
     for name, transformer in model.fusion.cross.items():
         expected = {"audio": 0.1, "text": 0.3, "video": 0.2}[name.split("_from_")[1]]
@@ -200,13 +186,13 @@ def test_the_mask_changes_the_result_and_goes_by_time():
 
 
 def test_input_limits_are_in_raw_units():
-    names = sorted(LIKE)
+    names = MODALITIES
     limits = model_of(names, max_len_for_audio=10, max_len_for_text=24, max_len_for_video=7).input_limits()
     assert limits == {"audio": (400, 400 + 9 * 160), "text": (1, 24), "video": (1, 7)}
 
 
 def test_half_precision_runs_through():
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names).half()
     assert logits_of(model, rows_of(names, {("audio", 1), ("video", 0)}), names).isfinite().all()
     assert logits_of(model, rows_of(names, GAPS["nothing at all"]), names).isfinite().all()

@@ -1,26 +1,28 @@
 """ssl_fusion: a sample's logits do not depend on its batch, whatever is missing in it or beside it."""
 
+from functools import partial
 from itertools import combinations
 
+import model_rows
 import numpy as np
 import pytest
 import torch
+from model_rows import batch_of, logits_of
 from omegaconf import OmegaConf
-from small_backbones import entry, items
+from small_backbones import entry
 from task_factory import task_of
 from torch import nn
 
-from mm_fairseq.datasets.collate import pad
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.manifest import MODALITIES
 from mm_fairseq.models.ssl_fusion import CROSS, FUSIONS, SemiEmo, SemiEmoConfig, SSLFusion, SSLFusionConfig
 from mm_fairseq.modules.fusion import CoAttention, ShallowFusion
 
-LIKE = {"audio": np.zeros(0, np.float32), "text": np.zeros(0, np.int64), "video": np.zeros((0, 3, 1, 1), np.uint8)}
 OUTPUTS = {"emotion": 4, "sentiment": 1}
 LENGTHS = {"audio": (4000, 900, 2500, 1700), "text": (9, 3, 5, 4), "video": (2, 1, 1, 1)}
 PRETRAINED = {"audio": "wav2vec", "text": "roberta", "video": "fabnet"}
 SIMPLE = {"audio": "mfcc", "text": "embedding", "video": "fabnet"}
-SUBSETS = [(subset, PRETRAINED) for size in (1, 2, 3) for subset in combinations(sorted(LIKE), size)]
+SUBSETS = [(subset, PRETRAINED) for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
 SUBSETS += [(subset, SIMPLE) for subset in (("audio",), ("text",), ("audio", "text"))]
 
 
@@ -37,22 +39,7 @@ def model_of(names, fusion="inter_modal", backbones=SIMPLE, **options):
     return model.eval()
 
 
-def batch_of(rows, names):
-    """`rows` is a list of {modality: array or None}."""
-    padded = {name: pad([row[name] for row in rows], 1 if name == "text" else 0, LIKE[name]) for name in names}
-    return {name: x for name, (x, _) in padded.items()}, {name: mask for name, (_, mask) in padded.items()}
-
-
-def rows_of(names, gaps=()):
-    made = {name: items(name, LENGTHS[name]) for name in names}
-    return [{name: None if (name, row) in gaps else made[name][row] for name in names} for row in range(4)]
-
-
-def logits_of(model, rows, names):
-    device = next(model.parameters()).device
-    inputs, masks = ({name: x.to(device) for name, x in part.items()} for part in batch_of(rows, names))
-    with torch.no_grad():
-        return torch.cat(list(model(inputs, masks)["logits"].values()), dim=-1).cpu()
+rows_of = partial(model_rows.rows_of, LENGTHS)
 
 
 CASES = [(fusion, *subset) for fusion in FUSIONS for subset in (SUBSETS if fusion in CROSS else SUBSETS[-1:])]
@@ -75,17 +62,17 @@ def test_alone_equals_batched(fusion, names, backbones, device):
 
 GAPS = {
     "one each": {("audio", 0), ("text", 1), ("video", 2)},
-    "one left each": {(name, row) for row, kept in enumerate(sorted(LIKE)) for name in LIKE if name != kept},
-    "nothing in row 1": {(name, 1) for name in LIKE},
+    "one left each": {(name, row) for row, kept in enumerate(MODALITIES) for name in MODALITIES if name != kept},
+    "nothing in row 1": {(name, 1) for name in MODALITIES},
     "no audio at all": {("audio", row) for row in range(4)},
-    "nothing at all": {(name, row) for row in range(4) for name in LIKE},
+    "nothing at all": {(name, row) for row in range(4) for name in MODALITIES},
 }
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
 def test_missing_modalities_are_the_same_in_any_company(gaps, fusion):
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names, fusion, PRETRAINED)
     rows = rows_of(names, gaps)
     together = logits_of(model, rows, names)
@@ -123,7 +110,7 @@ def test_a_missing_modality_is_not_silence():
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("training", [True, False])
 def test_an_utterance_with_nothing_gives_finite_gradients(fusion, training):
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names, fusion, PRETRAINED, dropout=0.1).train(training)
     for rows in (rows_of(names, GAPS["nothing in row 1"]), rows_of(names, GAPS["nothing at all"])):
         model.zero_grad()
@@ -149,12 +136,12 @@ def test_frozen_backbones_get_no_gradient():
 
 
 def test_summarising_backbones_have_no_stream_encoder():
-    assert set(model_of(sorted(LIKE), backbones=PRETRAINED).encoders) == {"audio", "video"}
-    assert set(model_of(sorted(LIKE)).encoders) == {"audio", "text", "video"}
+    assert set(model_of(MODALITIES, backbones=PRETRAINED).encoders) == {"audio", "video"}
+    assert set(model_of(MODALITIES).encoders) == {"audio", "text", "video"}
 
 
 def test_input_limits_are_in_raw_units():
-    limits = model_of(sorted(LIKE), backbones=PRETRAINED, max_positions_a=10, max_positions_t=512).input_limits()
+    limits = model_of(MODALITIES, backbones=PRETRAINED, max_positions_a=10, max_positions_t=512).input_limits()
     shortest, longest = limits["audio"]
     assert longest == shortest + 9 * 160
     assert limits["text"] == (1, 24)  # RoBERTa's own limit is smaller
@@ -162,7 +149,7 @@ def test_input_limits_are_in_raw_units():
 
 
 def test_half_precision_runs_through():
-    names = sorted(LIKE)
+    names = MODALITIES
     model = model_of(names, backbones={**PRETRAINED, "audio": "mfcc"}).half()
     rows = rows_of(names, {("audio", 1), ("video", 0)})
     assert logits_of(model, rows, names).isfinite().all()
@@ -183,7 +170,7 @@ def test_half_precision_runs_through():
 )
 def test_bad_options_are_named(options, words):
     with pytest.raises(MMFairseqError, match=words):
-        model_of(sorted(LIKE), **options)
+        model_of(MODALITIES, **options)
 
 
 @pytest.mark.parametrize(
