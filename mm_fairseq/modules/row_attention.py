@@ -10,6 +10,7 @@ Notation: d width of a head.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,17 @@ def _parts(packed: Sequence[Tensor], heads: int, count: int = 3) -> list[Tensor]
     return [part.unflatten(1, (heads, -1)) for x in packed for part in x.split(dim, dim=1)]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small products one after another: threads would wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Rows(torch.autograd.Function):
     """Channels stand in front of frames, which makes products of a few channels fast.
 
@@ -86,6 +98,7 @@ class _Rows(torch.autograd.Function):
     """
 
     @staticmethod
+    @one_thread()
     def forward(
         ctx: Any, heads: int, query_mask: Tensor, key_mask: Tensor, dropout: float, causal: bool, *packed: Tensor
     ) -> Tensor:
@@ -123,6 +136,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @one_thread()
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         out, logarithm, drawn, *packed = ctx.saved_tensors
         plan = ctx.plan
