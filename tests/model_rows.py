@@ -5,6 +5,15 @@ from small_backbones import items
 
 from mm_fairseq.datasets.collate import pad
 from mm_fairseq.datasets.raw_items import EMPTY
+from mm_fairseq.manifest import MODALITIES
+
+GAPS = {  # (modality, row) that are missing out of four rows
+    "one each": {("audio", 0), ("text", 1), ("video", 2)},
+    "one left each": {(name, row) for row, kept in enumerate(MODALITIES) for name in MODALITIES if name != kept},
+    "nothing in row 1": {(name, 1) for name in MODALITIES},
+    "no audio at all": {("audio", row) for row in range(4)},
+    "nothing at all": {(name, row) for row in range(4) for name in MODALITIES},
+}
 
 
 def rows_of(lengths, names, gaps=()):

@@ -32,7 +32,7 @@ from ..modules.dropout import Dropout
 from ..modules.heads import Heads
 from ..modules.pooling import Pooling
 from ..modules.positions import sinusoid
-from ..modules.transformer import TransformerLayer
+from ..modules.transformer import TransformerLayer, init_glorot
 from ._base import BackboneOptions, FusionModel
 
 MODALITIES = ("audio", "text")
@@ -115,7 +115,7 @@ class WaveText(FusionModel):
         self.pooling = Pooling("average", cfg.d_model)
         self.heads = Heads(cfg.d_model, outputs, 0.0, hidden=False)
         for module in (self.encoders, self.cross, self.heads):
-            module.apply(_init_glorot)
+            module.apply(init_glorot)
 
     @classmethod
     def backbone_defaults(cls, cfg: Any) -> dict[str, dict[str, Any]]:
@@ -170,9 +170,3 @@ def _check(cfg: WaveTextConfig) -> None:
         raise MMFairseqError(f"--num-heads {cfg.num_heads} does not divide --d-model {cfg.d_model}")
     if not 0 <= cfg.dropout < 1:
         raise MMFairseqError(f"--dropout {cfg.dropout}: a probability, at least 0 and below 1")
-
-
-def _init_glorot(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -140,7 +140,7 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(dim) if norm_first else None
-        self.layers.apply(_init_glorot)
+        self.layers.apply(init_glorot)
 
     def forward(
         self,
@@ -162,7 +162,8 @@ class Transformer(nn.Module):
         return self.dropout(self.scale * x + sinusoid(x.size(1), x.size(2), x))
 
 
-def _init_glorot(module: nn.Module) -> None:
+def init_glorot(module: nn.Module) -> None:
+    """For `apply`: weights of linear layers as Glorot and Bengio (2010) draw them, uniformly; biases are zero."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -7,7 +7,7 @@ from itertools import combinations
 import model_rows
 import pytest
 import torch
-from model_rows import batch_of, logits_of
+from model_rows import GAPS, batch_of, logits_of
 from omegaconf import OmegaConf
 from small_backbones import entry
 from torch import nn
@@ -55,15 +55,6 @@ def test_any_kernel_keeps_rows_apart(kernel):
     model, rows = model_of(names, conv_kernel=kernel), rows_of(names)
     alone = torch.cat([logits_of(model, [row], names) for row in rows])
     torch.testing.assert_close(logits_of(model, rows, names), alone, atol=1e-5, rtol=1e-5)
-
-
-GAPS = {
-    "one each": {("audio", 0), ("text", 1), ("video", 2)},
-    "one left each": {(name, row) for row, kept in enumerate(MODALITIES) for name in MODALITIES if name != kept},
-    "nothing in row 1": {(name, 1) for name in MODALITIES},
-    "no audio at all": {("audio", row) for row in range(4)},
-    "nothing at all": {(name, row) for row in range(4) for name in MODALITIES},
-}
 
 
 @pytest.mark.parametrize("how", POOLINGS)

@@ -7,7 +7,7 @@ import model_rows
 import numpy as np
 import pytest
 import torch
-from model_rows import batch_of, logits_of
+from model_rows import GAPS, batch_of, logits_of
 from omegaconf import OmegaConf
 from small_backbones import entry
 from task_factory import task_of
@@ -58,15 +58,6 @@ def test_alone_equals_batched(fusion, names, backbones, device):
     assert together.shape == (4, 5)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
     assert (together[0] - together[1]).abs().max() > 1e-4  # the input does matter
-
-
-GAPS = {
-    "one each": {("audio", 0), ("text", 1), ("video", 2)},
-    "one left each": {(name, row) for row, kept in enumerate(MODALITIES) for name in MODALITIES if name != kept},
-    "nothing in row 1": {(name, 1) for name in MODALITIES},
-    "no audio at all": {("audio", row) for row in range(4)},
-    "nothing at all": {(name, row) for row in range(4) for name in MODALITIES},
-}
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
