@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mm_fairseq" / "__init__.
 HF = ["transformers>=5,<6", "tokenizers>=0.22", "safetensors>=0.6"]
 OPENSMILE = ["opensmile>=2.6"]
 PANDAS = ["pandas>=2.2", "pyarrow>=16"]
+GRAPH = ["torch_geometric>=2.7,<3"]
 
 setup(
     name="mm-fairseq",
@@ -53,8 +54,11 @@ setup(
         "hf": HF,
         "opensmile": OPENSMILE,
         "pandas": PANDAS,
+        "graph": GRAPH,
+        "perceiver": HF,
         "dev": [
             *HF,
+            *GRAPH,
             *OPENSMILE,
             *PANDAS,
             "hypothesis>=6.100",

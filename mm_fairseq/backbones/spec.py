@@ -127,7 +127,8 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
     Args:
         specs: modality to specification.
         finetune: modalities whose pretrained backbone is trained; one without a file always is, if it can be.
-        defaults: modality to arguments known from the data (a vocabulary's size), used where there is no file.
+        defaults: modality to arguments known from data or model (a vocabulary's size, a window's length), for those
+            that neither the file nor the specification gives.
     """
     entries: dict[str, dict[str, Any]] = {}
     weights: dict[str, dict[str, Tensor]] = {}
@@ -137,12 +138,12 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         files[modality] = spec.path
         backbone = BACKBONES.get(spec.name)
         options = {key: value for key, value in spec.options.items() if key not in backbone.file_options}
+        known = parameters(backbone)
+        args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}
         if spec.files:
             others = {key: path for key, path in spec.files.items() if key != "file"}
-            args, weights[modality] = backbone.read(Path(spec.path), **others)
-        else:
-            known = parameters(backbone)
-            args = {key: value for key, value in defaults.get(modality, {}).items() if key in known}
+            own, weights[modality] = backbone.read(Path(spec.path), **others)
+            args |= own
         entry = {
             "name": spec.name,
             "args": args | options,

@@ -14,7 +14,9 @@ from .options import EmotionPredictionCriterionConfig, check, parse_class_weight
 
 @register_criterion("emotion_prediction_cri", dataclass=EmotionPredictionCriterionConfig)
 class EmotionPredictionCriterion(FairseqCriterion):
-    """Weighted sum over the targets of each kind's loss, in nats; `sample_size` is the number of utterances.
+    """Weighted sum over the targets of each kind's loss, in nats, and what losses the architecture has of its own.
+
+    `sample_size` is the number of utterances.
 
     Raises:
         MMFairseqError: an option names an unknown target or class, or a value that is not allowed.
@@ -59,17 +61,24 @@ class EmotionPredictionCriterion(FairseqCriterion):
             if self.training:
                 for key, value in kind.counts(logits.detach(), goal).items():
                     log[f"_{name}:{key}"] = value
+        for name, loss in output.get("losses", {}).items():
+            losses.append(loss.sum())
+            log[f"{name}_loss"] = losses[-1].detach()
         total = torch.stack(losses).sum()
         log["loss"] = total.detach()
         return total, size, log
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the loss per utterance; the task, which knows the targets, logs their metrics."""
+        """Log the losses per utterance; the task, which knows the targets, logs their metrics."""
         size = sum(int(log.get("sample_size", 0)) for log in logging_outputs)
         if size:
-            loss = sum(float(log.get("loss", 0.0)) for log in logging_outputs)
-            metrics.log_scalar("loss", loss / size, size, round=4)
+            names = sorted(
+                {name for log in logging_outputs for name in log if name == "loss" or name.endswith("_loss")}
+            )
+            for name in names:
+                loss = sum(float(log.get(name, 0.0)) for log in logging_outputs)
+                metrics.log_scalar(name, loss / size, size, round=4)
 
     def logging_outputs_can_be_summed(self) -> bool:
         """In training the log holds sums; in validation the results of each utterance, which ranks gather."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
@@ -59,6 +60,9 @@ class BackboneOptions(FairseqDataclass):
     backbone_args: Any = field(
         default=None, metadata={"help": "what the backbones are built from; filled in by the task, not by hand"}
     )
+    fusion_args: Any = field(
+        default=None, metadata={"help": "what a pretrained fusion is built from; filled in by the task, not by hand"}
+    )
 
 
 class FusionModel(BaseFairseqModel):
@@ -85,13 +89,35 @@ class FusionModel(BaseFairseqModel):
         return cls(cfg, task.outputs)
 
     @classmethod
-    def backbone_defaults(cls, cfg: Any) -> dict[str, dict[str, Any]]:
-        """Modality to arguments of its backbone, where it has no file and its specification leaves them out.
+    def backbone_defaults(cls, cfg: Any, fps: float | None = None) -> dict[str, dict[str, Any]]:
+        """Modality to arguments of its backbone, where neither its file nor its specification gives them.
+
+        Args:
+            cfg: options.
+            fps: frames a second of the data-bin's video; None where there is none.
 
         Raises:
             MMFairseqError: an option of this architecture is for another backbone than the one that is named.
         """
         return {}
+
+    @classmethod
+    def fusion_file(cls, cfg: Any) -> str:
+        """The file or folder of a pretrained fusion that the options name; "" where there is none."""
+        return ""
+
+    @classmethod
+    def read_fusion(cls, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Plain arguments, kept as `cfg.fusion_args`, and weights for `load_fusion`.
+
+        Raises:
+            MMFairseqError: not such a checkpoint; names what is missing.
+        """
+        raise AssertionError("an architecture with a fusion_file defines read_fusion")
+
+    def load_fusion(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what `read_fusion` found into a new model."""
+        raise AssertionError("an architecture with a fusion_file defines load_fusion")
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
         """What the backbones give, (B, T, C) for each modality that the model was built for, to (B, D)."""
@@ -109,7 +135,8 @@ class FusionModel(BaseFairseqModel):
             augment: in training: `erase`, see `BackboneSet.forward`; `partner` and `share`, see `Heads.forward`.
 
         Returns:
-            `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`.
+            `{"logits": {target: (B, outputs)}, "features": {"fused": (B, D)}}`; an architecture with a loss of its own
+            adds `"losses": {name: (B)}`, weighted, which the criterion adds to that of the targets.
         """
         augment = augment or {}
         dtype = next(self.heads.parameters()).dtype  # a backbone may compute in another one

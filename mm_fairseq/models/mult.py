@@ -134,7 +134,7 @@ class CrossmodalMult(FusionModel):
         self.heads = Heads(self.fusion.out_dim, outputs, 0.0, hidden=False)
 
     @classmethod
-    def backbone_defaults(cls, cfg: Any) -> dict[str, dict[str, Any]]:
+    def backbone_defaults(cls, cfg: Any, fps: float | None = None) -> dict[str, dict[str, Any]]:
         """What `--resample-rate`, `--n-fft-size` and `--n-mfcc` say of mfcc.
 
         Raises:

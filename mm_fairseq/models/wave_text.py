@@ -118,7 +118,7 @@ class WaveText(FusionModel):
             module.apply(init_glorot)
 
     @classmethod
-    def backbone_defaults(cls, cfg: Any) -> dict[str, dict[str, Any]]:
+    def backbone_defaults(cls, cfg: Any, fps: float | None = None) -> dict[str, dict[str, Any]]:
         spec, usual = Spec.parse("audio", str(cfg.audio_backbone)), WaveTextConfig.audio_split_samples
         if cfg.audio_split_samples != usual and (spec.name != "wave_pieces" or "samples" in spec.options):
             raise MMFairseqError(

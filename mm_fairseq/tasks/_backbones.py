@@ -51,9 +51,11 @@ def resolve(
     if saved and not all(os.path.exists(path) for path in files):
         return backbones.Resolved(saved, {}, {})
     defaults = {"text": {"vocabulary": len(symbols)}}
-    for name, args in MODEL_REGISTRY[cfg._name].backbone_defaults(cfg).items():
+    found_data = DataBin(data_bin)
+    fps = found_data.meta.get("fps") if "video" in modalities and not found_data.dim("video") else None
+    for name, args in MODEL_REGISTRY[cfg._name].backbone_defaults(cfg, fps).items():
         defaults.setdefault(name, {}).update(args)
-    _add_dims(defaults, specs, DataBin(data_bin))
+    _add_dims(defaults, specs, found_data)
     found = backbones.resolve(specs, finetune, defaults)
     backbones.check_vocabulary(found, specs.get("text", ""), symbols, data_bin)
     for name, entry in found.entries.items():

@@ -28,7 +28,7 @@ from ..errors import MMFairseqError
 from ..manifest import MODALITIES, RECOGNISED, Utterance, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
-from . import _augment, _backbones, _changes, _choices, _results, _run
+from . import _augment, _backbones, _changes, _choices, _fusion, _results, _run
 from ._baselines import baselines
 from ._config import EmotionPredictionConfig
 
@@ -168,15 +168,20 @@ class EmotionPredictionTask(FairseqTask):
             found = _backbones.resolve(
                 cfg, self.state.modalities, self.state.dictionary, self.data_bin.path, checkpoint
             )
-        if cfg.backbone_args is None:
-            with open_dict(cfg):
+            fusion = _fusion.resolve(cfg, checkpoint)
+        with open_dict(cfg):
+            if cfg.backbone_args is None:
                 cfg.backbone_args = found.entries
+            if cfg.fusion_args is None:
+                cfg.fusion_args = fusion.args
         for name, spec in _backbones.specifications(cfg, self.state.modalities).items():
             told = " (frozen)" if found.entries[name]["frozen"] else ""
             logger.info("%s backbone: %s%s", name, spec, told)
         model = super().build_model(cfg)
         if checkpoint is None:
             model.backbones.load_pretrained(found)
+            if fusion.weights is not None:
+                model.load_fusion(fusion.weights)
         _backbones.separate_learning_rate(cfg, model)
         return self._with_limits(model, cfg)
 

@@ -82,6 +82,20 @@ def test_loss_is_the_weighted_sum_over_labelled_rows(criterion):
     assert all(each.grad.isfinite().all() for each in logits.values())
 
 
+def test_losses_of_the_architecture_are_added_and_logged():
+    batch, output = sample(5)
+    plain, _, _ = criterion_of().score(output, batch)
+    own = torch.arange(5.0, requires_grad=True)
+    criterion = criterion_of()
+    total, size, log = criterion.score({**output, "losses": {"reconstruction": own}}, batch)
+    assert total.item() == pytest.approx(plain.item() + 10)
+    total.backward()
+    assert own.grad.tolist() == [1] * 5
+    with metrics.aggregate(new_root=True) as found:
+        criterion.reduce_metrics([log, log])
+    assert found.get_smoothed_values()["reconstruction_loss"] == pytest.approx(10 / size)
+
+
 def test_target_weights_replace_those_of_the_data_bin():
     batch, output = sample(6)
     plain = losses(output, batch)
