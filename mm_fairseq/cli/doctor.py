@@ -260,6 +260,17 @@ def frames_round_trip() -> str:
     return f"pandas {pandas.__version__}, pyarrow {pyarrow.__version__}"
 
 
+def graphs_convolve() -> str:
+    import torch
+    import torch_geometric
+    from torch_geometric.nn import SAGEConv
+
+    edges = torch.tensor([[0, 1], [2, 2]])
+    if SAGEConv(4, 4)(torch.ones(3, 4), edges).shape != (3, 4):
+        raise Broken("three nodes do not give three vectors")
+    return f"torch_geometric {torch_geometric.__version__}, for av_graph"
+
+
 CHECKS = (
     Check("tensors", torch_computes, f"pip install {MATCHED}"),
     Check(
@@ -280,6 +291,7 @@ CHECKS = (
     Check("Hugging Face folders", hugging_face_encodes, "pip install 'mm-fairseq[hf]'", required=False),
     Check("openSMILE features", opensmile_analyses, "pip install 'mm-fairseq[opensmile]'", required=False),
     Check("frames and Parquet", frames_round_trip, "pip install 'mm-fairseq[pandas]'", required=False),
+    Check("graphs (PyTorch Geometric)", graphs_convolve, "pip install 'mm-fairseq[graph]'", required=False),
 )
 
 
