@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .dropout import Draw, number
+from .row_attention import by_rows
 
 LONGEST = 128  # frames
 MOST = 2**22  # weights in a batch: 16 MB
@@ -22,10 +23,8 @@ MOST = 2**22  # weights in a batch: 16 MB
 def suits(packed: Sequence[Tensor], heads: int) -> bool:
     """Whether `short_attention` is the faster way; `packed` as there."""
     first, last = packed[0], packed[-1]
-    learning = torch.is_grad_enabled() and any(x.requires_grad for x in packed)
-    usual = first.device.type == "cpu" and first.dtype in (torch.float, torch.double)
     times = (first.size(1), last.size(1))
-    return learning and usual and max(times) <= LONGEST and heads * first.size(0) * times[0] * times[1] <= MOST
+    return by_rows(*packed) and max(times) <= LONGEST and heads * first.size(0) * times[0] * times[1] <= MOST
 
 
 def short_attention(packed: Sequence[Tensor], heads: int, key_mask: Tensor, dropout: float = 0.0) -> Tensor:
