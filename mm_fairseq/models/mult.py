@@ -33,6 +33,7 @@ from ..modules.crossmodal import CrossmodalFusion, Dropouts, ResidualLayer
 from ..modules.heads import Heads
 from ..modules.pooling import POOLINGS
 from ._base import BackboneOptions, FusionModel
+from ._checks import check_choice, check_least, check_probabilities, flag
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class CrossmodalMult(FusionModel):
         for option, argument in MFCC_OPTIONS.items():
             if not cfg[option]:
                 continue
-            given = f"{_flag(option)} {cfg[option]}"
+            given = f"{flag(option)} {cfg[option]}"
             spec = Spec.parse("audio", cfg.audio_backbone)
             if spec.name != "mfcc":
                 raise MMFairseqError(f"{given}: for --audio-backbone mfcc, not {cfg.audio_backbone!r}")
@@ -161,38 +162,25 @@ class CrossmodalMult(FusionModel):
         return self.residual(self.fusion(features))
 
 
-def _flag(option: str) -> str:
-    return "--" + option.replace("_", "-")
-
-
 def _check(cfg: CrossmodalMultConfig) -> None:
     """Check options by themselves and against the modalities.
 
     Raises:
         MMFairseqError: names an option, its value and what is allowed.
     """
-    for option in ("d_model", "layers", "num_heads", "conv_kernel"):
-        if getattr(cfg, option) < 1:
-            raise MMFairseqError(f"{_flag(option)} {getattr(cfg, option)}: at least 1")
-    for name in ("audio", "text", "video"):
-        most = getattr(cfg, f"max_len_for_{name}")
-        if most < 1:
-            raise MMFairseqError(f"--max-len-for-{name} {most}: at least one frame of {name} is needed")
-    for option in DROPOUTS:
-        if not 0 <= getattr(cfg, option) < 1:
-            raise MMFairseqError(f"{_flag(option)} {getattr(cfg, option)}: a probability, at least 0 and below 1")
-    if cfg.merge_how not in POOLINGS:
-        raise MMFairseqError(f"--merge-how {cfg.merge_how!r}; allowed: {', '.join(POOLINGS)}")
+    check_least(cfg, 1, "d_model", "layers", "num_heads", "conv_kernel")
+    check_least(cfg, 1, "max_len_for_audio", "max_len_for_text", "max_len_for_video")
+    check_probabilities(cfg, *DROPOUTS)
+    check_choice(cfg, "merge_how", POOLINGS)
     if cfg.do_audio and set(cfg.backbone_args) != {"audio"}:
         there = ", ".join(sorted(cfg.backbone_args))
         raise MMFairseqError(f"--do-audio: of audio alone, the training has {there}; add --modalities audio")
     for option in ("d_model", "conv_kernel"):
         if cfg.do_audio and getattr(cfg, option) != getattr(CrossmodalMultConfig, option):
             logger.warning(
-                "%s %d: --do-audio has neither a projection nor a width of its own", _flag(option), getattr(cfg, option)
+                "%s %d: --do-audio has neither a projection nor a width of its own", flag(option), getattr(cfg, option)
             )
+    check_least(cfg, 0, *MFCC_OPTIONS)
     for option in MFCC_OPTIONS:
-        if getattr(cfg, option) < 0:
-            raise MMFairseqError(f"{_flag(option)} {getattr(cfg, option)}: must not be negative")
         if getattr(cfg, option) and "audio" not in cfg.backbone_args:
-            raise MMFairseqError(f"{_flag(option)} {getattr(cfg, option)}: the training has no audio")
+            raise MMFairseqError(f"{flag(option)} {getattr(cfg, option)}: the training has no audio")

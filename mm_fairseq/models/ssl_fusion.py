@@ -31,6 +31,7 @@ from ..modules.fusion import CoAttention, InterModalFusion, ShallowFusion, Strea
 from ..modules.heads import Heads
 from ..modules.simple_fusion import GatedFusion, LateFusion, LowRankFusion
 from ._base import BackboneOptions, FusionModel
+from ._checks import check_least
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +139,7 @@ def _build_fusion(name: str, dims: dict[str, int], cfg: SSLFusionConfig) -> Any:
         logger.warning("--encoder-layers-cross %d: %s fusion has no cross layers", cfg.encoder_layers_cross, name)
     if name != "low_rank" and cfg.fusion_rank != SSLFusionConfig.fusion_rank:
         raise MMFairseqError(f"--fusion-rank {cfg.fusion_rank}: for --fusion low_rank, not {name}")
-    if cfg.fusion_rank < 1:
-        raise MMFairseqError(f"--fusion-rank {cfg.fusion_rank}: at least 1")
+    check_least(cfg, 1, "fusion_rank")
     heads, layers, width = cfg.encoder_attention_heads, cfg.encoder_layers_cross, max(dims.values())
     builders = {
         "inter_modal": lambda: InterModalFusion(

@@ -34,6 +34,7 @@ from ..modules.pooling import Pooling
 from ..modules.positions import sinusoid
 from ..modules.transformer import TransformerLayer, init_glorot
 from ._base import BackboneOptions, FusionModel
+from ._checks import check_least, check_modalities, check_probabilities
 
 MODALITIES = ("audio", "text")
 
@@ -158,15 +159,10 @@ def _layer(cfg: WaveTextConfig) -> TransformerLayer:
 
 
 def _check(cfg: WaveTextConfig) -> None:
-    if strange := sorted(set(cfg.backbone_args or ()) - set(MODALITIES)):
-        raise MMFairseqError(f"wave_text reads audio and text, not {strange[0]}: --modalities audio,text")
-    for option in ("audio_split_samples", "d_model", "num_heads", "ffn_dim", "max_len_for_audio", "max_len_for_text"):
-        if getattr(cfg, option) < 1:
-            raise MMFairseqError(f"--{option.replace('_', '-')} {getattr(cfg, option)}: at least 1")
-    for option in ("audio_representation_layers", "text_representation_layers", "cross_attention_layers"):
-        if getattr(cfg, option) < 0:
-            raise MMFairseqError(f"--{option.replace('_', '-')} {getattr(cfg, option)}: must not be negative")
+    check_modalities(cfg, "wave_text", MODALITIES)
+    check_least(cfg, 1, "audio_split_samples", "d_model", "num_heads", "ffn_dim")
+    check_least(cfg, 1, "max_len_for_audio", "max_len_for_text")
+    check_least(cfg, 0, "audio_representation_layers", "text_representation_layers", "cross_attention_layers")
     if cfg.d_model % cfg.num_heads:
         raise MMFairseqError(f"--num-heads {cfg.num_heads} does not divide --d-model {cfg.d_model}")
-    if not 0 <= cfg.dropout < 1:
-        raise MMFairseqError(f"--dropout {cfg.dropout}: a probability, at least 0 and below 1")
+    check_probabilities(cfg, "dropout")
