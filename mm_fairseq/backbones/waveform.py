@@ -1,0 +1,26 @@
+"""The waveform as it is: for an architecture that cuts its own patches out of it."""
+
+from torch import Tensor
+
+from ..errors import MMFairseqError
+from .base import BACKBONES, Backbone, FeatureSeq
+
+
+@BACKBONES.register("waveform")
+class Waveform(Backbone):
+    """One number a sample, 16,000 a second."""
+
+    modality = "audio"
+    learns = False
+    dim = 1
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        return FeatureSeq(x.masked_fill(padding_mask, 0.0)[..., None], padding_mask)
+
+    def stored(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        """Refused.
+
+        Raises:
+            MMFairseqError: always: the features are the samples that the data-bin holds already.
+        """
+        raise MMFairseqError("backbone 'waveform' changes nothing: there is nothing to extract, train on the raw audio")
