@@ -36,6 +36,7 @@ ARGS = {
     "hf_text": {"config": HF_TEXT, "vocabulary": 20, "cls": 1, "pad": 0, "sep": 2, "unk": 3},
     "logmel": {"n_mels": 16},
     "mfcc": {"n_mfcc": 8, "n_mels": 16},
+    "pixels": {"size": 256},
     "r3d_18": {"window": 4, "hop": 2},
     "roberta": {
         "vocabulary": 20,
@@ -68,7 +69,9 @@ ARGS = {
         "conv_aggregator_layers": [[8, 2, 1], [8, 3, 1]],
     },
     "wav2vec2": _WAV2VEC2,
+    "wav2vec2_segments": {"window": 700, "hop": 450, "conv_feature_layers": _WAV2VEC2["conv_feature_layers"]},
     "wave_pieces": {"samples": 400, "dim": 8},
+    "waveform": {},
 }
 
 

@@ -11,13 +11,16 @@ from . import (
     hubert,
     logmel,
     mfcc,
+    pixels,
     r3d,
     roberta,
     vq_bert,
     vq_wav2vec,
     wav2vec,
     wav2vec2,
+    wav2vec2_segments,
     wave_pieces,
+    waveform,
 )
 from .backbone_set import BackboneSet
 from .base import ANY, BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
@@ -47,6 +50,7 @@ __all__ = [
     "logmel",
     "mfcc",
     "parameters",
+    "pixels",
     "r3d",
     "read_checkpoint",
     "resolve",
@@ -56,5 +60,7 @@ __all__ = [
     "vq_wav2vec",
     "wav2vec",
     "wav2vec2",
+    "wav2vec2_segments",
     "wave_pieces",
+    "waveform",
 ]

@@ -3,6 +3,7 @@
 B batch, T frames, C channels. `padding_mask` is bool, True = pad, and padding stands behind the real frames.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -123,6 +124,11 @@ class Backbone(nn.Module):
             MMFairseqError: the file is not such a checkpoint; names what is missing.
         """
         raise MMFairseqError(f"this backbone has no pretrained files, {path} was given")
+
+    @classmethod
+    def weights_for(cls, args: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a backbone of these arguments loads of the weights that `read` found."""
+        return weights
 
 
 def chosen_states(layer: int | str, layers: int) -> tuple[int, ...]:

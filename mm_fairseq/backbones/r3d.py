@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from ._windows import encode_windows, in_chunks, window_starts
 from .base import BACKBONES, Backbone, FeatureSeq
 from .files import pick, read_checkpoint
 
@@ -24,7 +24,7 @@ class R3D18(Backbone):
 
     Args:
         window: frames of a window.
-        hop: frames from one window to the next.
+        hop: frames from one window to the next; more than `window` leaves some out.
     """
 
     modality = "video"
@@ -34,8 +34,8 @@ class R3D18(Backbone):
 
     def __init__(self, window: int = 16, hop: int = 8) -> None:
         super().__init__()
-        if window < 1 or not 1 <= hop <= window:
-            raise ValueError(f"window={window}, hop={hop}: at least 1 frame each, and hop not more than window")
+        if window < 1 or hop < 1:
+            raise ValueError(f"window={window}, hop={hop}: at least 1 frame each")
         from torchvision.models.video import R3D_18_Weights, r3d_18
 
         self.window, self.stride = window, hop
@@ -58,26 +58,10 @@ class R3D18(Backbone):
         return {}, {f"net.{key}": value for key, value in weights.items()}
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
-        lengths = (~padding_mask).sum(1)
-        clips = self._pictures(x[~padding_mask]).split(lengths.tolist(), dim=1)  # C x frames x H x W each
-        pieces: dict[int, list[tuple[int, int, Tensor]]] = {}  # by length: row, number and frames of a window
-        for row, clip in enumerate(clips):
-            length = clip.size(1)
-            for number in range(self._windows(length)):
-                start = min(number * self.stride, max(0, length - self.window))
-                piece = clip[:, start : start + self.window]
-                pieces.setdefault(piece.size(1), []).append((row, number, piece))
-        windows = [self._windows(length) for length in lengths.tolist()]
-        mask = torch.arange(max(windows), device=x.device) >= torch.tensor(windows, device=x.device)[:, None]
-        groups = [tuple(zip(*group, strict=True)) for group in pieces.values()]
-        encoded = [self._encode(frames) for _, _, frames in groups]
-        out = encoded[0].new_zeros(*mask.shape, self.dim)
-        for (rows, numbers, _), vectors in zip(groups, encoded, strict=True):
-            out[list(rows), list(numbers)] = vectors
-        return FeatureSeq(out, mask)
-
-    def _windows(self, length: int) -> int:
-        return max(1, -(-(length - self.window) // self.stride) + 1)
+        lengths = (~padding_mask).sum(1).tolist()
+        clips = self._pictures(x[~padding_mask]).split(lengths, dim=1)  # C x frames x H x W each
+        starts = [window_starts(length, self.window, self.stride) for length in lengths]
+        return encode_windows(clips, starts, self.window, 1, self.dim, self._encode)
 
     def _pictures(self, frames: Tensor) -> Tensor:
         """Frames (N, 3, H, W) uint8 to (3, N, 112, 112)."""
@@ -85,6 +69,4 @@ class R3D18(Backbone):
 
     def _encode(self, windows: tuple[Tensor, ...]) -> Tensor:
         """Windows of equal length, each (3, T, 112, 112), to (N, 512)."""
-        step = len(windows) if torch.is_grad_enabled() else CHUNK.get(windows[0].device.type, 16)
-        chunks = [windows[start : start + step] for start in range(0, len(windows), step)]
-        return torch.cat([self.net(torch.stack(chunk)) for chunk in chunks])
+        return in_chunks(windows, CHUNK, self.net)

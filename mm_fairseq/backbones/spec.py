@@ -152,6 +152,7 @@ def resolve(specs: Mapping[str, str], finetune: set[str], defaults: Mapping[str,
         }
         entries[modality] = complete(entry)
         if spec.files:
+            weights[modality] = backbone.weights_for(entries[modality]["args"], weights[modality])
             _check_size(entries[modality], weights[modality], spec.path)
     return Resolved(entries, weights, files)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torchaudio", "torchvision", "transformers", "tokenizers", "opensmile")
+HEAVY = ("torchaudio", "torchvision", "transformers", "tokenizers", "opensmile", "torch_geometric")
 
 
 def test_heavy_libraries_are_not_imported_with_the_plugin():

@@ -51,6 +51,16 @@ def test_windows(number, starts):
     assert model.longest_input(len(starts)) >= number
 
 
+@pytest.mark.parametrize(("number", "starts"), [(4, [0]), (5, [0, 1]), (11, [0, 7]), (12, [0, 7, 8])])
+def test_windows_with_gaps(number, starts):
+    model = build({"name": "r3d_18", "args": {"window": 4, "hop": 7}})
+    model._pictures = lambda x: x[:, :, 0, 0].float().T
+    model._encode = lambda windows: torch.stack([window[0, :1].expand(512) for window in windows])
+    x = torch.arange(number).byte()[None, :, None, None, None].expand(1, -1, 3, 8, 8)
+    assert model(x, torch.zeros(1, number, dtype=torch.bool)).x[0, :, 0].tolist() == starts
+    assert model.longest_input(len(starts)) >= number > model.longest_input(len(starts) - 1)
+
+
 def test_batch_of_clips_that_are_shorter_than_a_window(file):
     model = load("video", f"r3d_18:{file}")
     x, mask = torch.cat([frames(3), frames(3, 1)]), torch.tensor([[False] * 3, [False, True, True]])
@@ -61,7 +71,7 @@ def test_batch_of_clips_that_are_shorter_than_a_window(file):
     torch.testing.assert_close(out.x[1:], features(model, "video", x[1:, :1]), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("args", [{"window": 0}, {"hop": 0}, {"window": 4, "hop": 5}, {"window": "all"}])
+@pytest.mark.parametrize("args", [{"window": 0}, {"hop": 0}, {"window": 4, "hop": -1}, {"window": "all"}])
 def test_arguments_that_do_not_fit(args):
     with pytest.raises(MMFairseqError, match="r3d_18"):
         build({"name": "r3d_18", "args": args})
