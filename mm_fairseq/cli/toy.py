@@ -9,6 +9,9 @@ CORPORA = {
     "iemocap": (400, "as IEMOCAP's release: wav, avi, labels, transcripts"),
     "fluent_speech_commands": (600, "as Fluent Speech Commands: csv and wav; action, object, location"),
     "korean_vat": (400, "as the Korean corpus of seven emotions: pickled frames, or recordings"),
+    "audioset": (240, "as AudioSet: class folders of mp4 clips, segment csv, ontology"),
+    "crema_d": (300, "as CREMA-D: wav and flv of acted emotions, both tables of ratings"),
+    "ravdess": (240, "as RAVDESS: mp4 and wav of acted emotions, speech and a few songs"),
     "features": (300, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
 }
 
