@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             show(changes(report.name, section.changes))
         for name in section.different:
             show(f"{name} was scored on other utterances than {report.name}: the rows do not compare")
-    for table in (*report.baselines, *report.stress):
+    for table in (*report.systems, *report.baselines, *report.stress):
         show(table, *([table.note] if table.note else []))
     for split, (share, items) in report.exact:
         show(f"all targets right at once on {split}: {share:.3f} of {items} utterances")

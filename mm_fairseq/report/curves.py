@@ -11,6 +11,7 @@ from .. import metrics
 TAGS = ("train", "valid")
 LINE = re.compile(rf"\| INFO \| ({'|'.join(TAGS)}) \| (.+)$")
 BARE = re.compile(r"\{.*\}$|epoch\s+\d+ \| .+$")  # what --log-file writes: the same without time, level and tag
+PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 EPOCH = re.compile(r"epoch\s+(\d+)\s*(?:\||$)")
 # What fairseq logs about the work, not about the model.
 WORK = {"wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "clip", "train_wall", "wall", "loss_scale", "gb_free"}
@@ -24,10 +25,12 @@ class Curves:
         values: metric -> tag (`train`, `valid`) -> epoch -> value; of an epoch that was repeated after an
             interruption, the last one.
         selects: the metric by which the best checkpoint is chosen; "" where the log does not say.
+        parameters: of the model, and how many of them learn; None where the log does not say.
     """
 
     values: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
     selects: str = ""
+    parameters: tuple[int, int] | None = None
 
     def add(self, tag: str, epoch: int, stats: dict[str, str]) -> None:
         """Take in what one line says."""
@@ -70,6 +73,9 @@ def read(folder: Path) -> Curves:
                     epoch, stats = _json(text) if text.startswith("{") else _simple(text)
                     if epoch and tag:
                         curves.add(tag, epoch, stats)
+                elif found := PARAMETERS.search(line):
+                    count, learn = (int(number.replace(",", "")) for number in found.groups())
+                    curves.parameters = count, learn
     return curves
 
 

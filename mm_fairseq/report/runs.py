@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import metrics
 from ..errors import MMFairseqError
+from ..tables import Table
 from . import baselines, curves, predictions, stress
 from .baselines import Baseline, Subsets
 from .curves import Curves
@@ -196,6 +197,22 @@ def provenance(run: Run) -> Sequence[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]
     return [(term, text) for term, text in rows if text]
+
+
+def systems(all_runs: Sequence[Run]) -> Table | None:
+    """What runs side by side are: architecture, modalities, size, updates; None of one run, or where nothing is known.
+
+    The size is read from the log of the training.
+    """
+    rows = []
+    for run in all_runs:
+        record, size = run.record, run.curves.parameters
+        counts = [f"{count:,}" for count in size] if size else ["", ""]
+        rows.append((run.name, record.arch, " + ".join(record.modalities), *counts, record.updates))
+    if len(rows) < 2 or not any(any(row[1:]) for row in rows):
+        return None
+    columns = ("run", "architecture", "modalities", "parameters", "of them learn", "updates")
+    return Table("Systems", columns, [tuple(cell or "-" for cell in row) for row in rows], numeric=False)
 
 
 def _text(value: Any) -> str:

@@ -91,6 +91,7 @@ class Report:
         run: of the report.
         sections: one a target and split, test first.
         exact: split, and (share, number) of utterances right in every target.
+        systems: what the runs side by side are; empty where it is one run, or nothing is known of them.
         baselines: for each split, the run beside its parts and what needs no model.
         stress: for each split, what the run loses under stress.
         legend: metric names and what they mean.
@@ -100,6 +101,7 @@ class Report:
     run: Run
     sections: list[Section]
     exact: list[tuple[str, tuple[float, int]]]
+    systems: list[Table]
     baselines: list[Table]
     stress: list[Table]
     legend: list[tuple[str, str]]
@@ -162,6 +164,7 @@ def build(all_runs: Sequence[Run], resamples: int, stresses: Sequence[str] = ())
         run,
         sections,
         [(split, match) for split in run.splits if (match := exact_match(run.summaries, split))],
+        [found] if (found := runs.systems(all_runs)) else [],
         _baselines(run),
         [found for split in run.splits if (found := stress.table(run.of_split(split), run.stressed, stresses))],
         [(metric, metrics.describe(metric)) for metric in shown],

@@ -32,6 +32,15 @@ def test_both_formats_say_the_same(tmp_path, text):
     assert found.best() == (2, 0.5)
 
 
+def test_size_of_the_model(tmp_path):
+    line = "2026-11-21 11:20:20 | INFO | fairseq_cli.train | num. {} model params: {} (num. trained: {})\n"
+    log = line.format("shared", "6,418,596", "1,297,860") + line.format("expert", 0, 0) + SIMPLE
+    (tmp_path / "train.log").write_text(log, encoding="utf-8")
+    assert curves.read(tmp_path).parameters == (6418596, 1297860)
+    (tmp_path / "train.log").write_text(SIMPLE, encoding="utf-8")
+    assert curves.read(tmp_path).parameters is None
+
+
 def test_of_a_repeated_epoch_the_last_one_counts(tmp_path):
     resumed = SIMPLE.splitlines()[2].replace("wa 0.50", "wa 0.75")
     (tmp_path / "train.log").write_text(SIMPLE + resumed, encoding="utf-8")

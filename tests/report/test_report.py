@@ -44,6 +44,26 @@ def test_markdown_shows_every_picture_and_where_the_numbers_come_from(run_folder
     assert not re.search(r"\n{4,}|\{[{%]", text)
 
 
+def test_systems_side_by_side_are_told(run_folder, make_run, write_lines, random_lines, tmp_path):
+    size = "\n2026-01-01 00:00:00 | INFO | fairseq_cli.train | num. shared model params: 5,200 (num. trained: 1,300)"
+    other = make_run(tmp_path / "other")
+    with (other / "train.log").open("a", encoding="utf-8") as file:
+        file.write(size)
+    foreign = write_lines(random_lines(), "foreign.jsonl")
+    pairs = [("other", other), ("foreign", foreign)]
+    written = report.write(run_folder, tmp_path / "out", compare=pairs, resamples=0)
+    updates = written.run.record.updates or "-"
+    assert [list(row) for row in written.systems[0].rows] == [
+        ["run", "ssl_fusion", "audio + text", "-", "-", updates],
+        ["other", "ssl_fusion", "audio + text", "5,200", "1,300", updates],
+        ["foreign", "-", "-", "-", "-", "-"],
+    ]
+    for page in ("report.md", "index.html"):
+        assert "5,200" in (tmp_path / "out" / page).read_text("utf-8")
+    assert report.write(run_folder, tmp_path / "alone", resamples=0).systems == []
+    assert report.write(foreign, tmp_path / "foreign", compare=[("again", foreign)], resamples=0).systems == []
+
+
 def test_same_predictions_give_the_same_bytes(run_folder, tmp_path):
     for out in ("a", "b"):
         report.write(run_folder, tmp_path / out, compare=[("again", run_folder)], resamples=20)
