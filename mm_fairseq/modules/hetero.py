@@ -1,0 +1,105 @@
+"""Layers over nodes of several kinds, by torch_geometric.
+
+Notation: n nodes of a kind, D width; `edges` (2, E) as in `graph`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import MMFairseqError
+from .dropout import Dropout
+
+CROSS = "cross"
+
+
+def convolutions() -> tuple[Any, Any]:
+    """SAGEConv and GATConv of torch_geometric.
+
+    Raises:
+        MMFairseqError: it is not installed.
+    """
+    try:
+        from torch_geometric.nn import GATConv, SAGEConv
+    except ImportError as error:
+        raise MMFairseqError(f"graphs need torch_geometric: pip install 'mm-fairseq[graph]' ({error})") from error
+    return SAGEConv, GATConv
+
+
+class ClipNorm(nn.Module):
+    """LayerNorm over all nodes and channels of a clip, with a gain and a bias for each channel.
+
+    Args:
+        dim: width C.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.eps = 1e-5
+
+    def forward(self, x: Tensor, padding_mask: Tensor) -> Tensor:
+        """Normalise `x` (B, T, C), zeros in its padding (B, T), which stay zeros."""
+        real = ~padding_mask[..., None]  # B x T x 1
+        size = (real.sum(1, keepdim=True) * x.size(2)).clamp(min=1)
+        x = (x - x.sum((1, 2), keepdim=True) / size) * real
+        variance = x.square().sum((1, 2), keepdim=True) / size
+        return (x * (variance + self.eps).rsqrt() * self.weight + self.bias) * real
+
+
+class NodeNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` over the nodes of a batch; fewer than two, which have no variance, take the running one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and input.size(0) < 2:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(input)
+
+
+class HeteroLayer(nn.Module):
+    """Messages along edges, their sum by kind of node, BatchNorm, SiLU, dropout, residual.
+
+    Within a kind: SAGEConv with the mean of what is heard (Hamilton et al. 2017, arXiv 1706.02216). Between kinds, in a
+    layer with `cross`: GATConv with one head (Velickovic et al. 2018, arXiv 1710.10903); the kinds then share a
+    SAGEConv.
+
+    Args:
+        kinds: of nodes.
+        dim: width D.
+        cross: kinds that send and receive across; None for a layer without.
+        dropout: of the states.
+        residual: add what came in.
+    """
+
+    def __init__(
+        self, kinds: Sequence[str], dim: int, cross: tuple[str, str] | None, dropout: float, residual: bool
+    ) -> None:
+        super().__init__()
+        sage, gat = convolutions()
+        self.cross, self.residual = cross, residual
+        if cross:
+            self.shared = sage(dim, dim, aggr="mean")
+            self.between = gat((dim, dim), dim, heads=1, add_self_loops=False, negative_slope=0.2)
+        else:
+            self.within = nn.ModuleDict({kind: sage(dim, dim, aggr="mean") for kind in kinds})
+        self.norms = nn.ModuleDict({kind: NodeNorm(dim) for kind in kinds})
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Mapping[str, Tensor], edges: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """States (n, D) by kind to states of the same shape.
+
+        Args:
+            x: of the nodes.
+            edges: by kind, those within it; under `CROSS` those between, if there are.
+        """
+        out = {kind: (self.shared if self.cross else self.within[kind])(each, edges[kind]) for kind, each in x.items()}
+        if self.cross:
+            source, target = self.cross
+            out[target] = out[target] + self.between((x[source], x[target]), edges[CROSS])
+        out = {kind: self.dropout(F.silu(self.norms[kind](each))) for kind, each in out.items()}
+        return {kind: x[kind] + each for kind, each in out.items()} if self.residual else out
