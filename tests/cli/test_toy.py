@@ -27,6 +27,15 @@ def test_features_take_utterances_and_seed(tmp_path):
     assert len(list(tmp_path.glob("a/*.pkl"))) == 5
 
 
+@pytest.mark.parametrize(
+    ("corpus", "count", "pattern"),
+    [("audioset", 60, "*/*/*/video_*.mp4"), ("crema_d", 60, "VideoFlash/*.flv"), ("ravdess", 96, "Actor_*/03-*.wav")],
+)
+def test_corpora_with_pictures_take_utterances_and_seed(tmp_path, corpus, count, pattern):
+    assert main(["toy", corpus, str(tmp_path / "a"), "--utterances", str(count), "--seed", "4"]) == 0
+    assert len({path.name for path in tmp_path.glob(f"a/{pattern}")}) >= 0.9 * count
+
+
 def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
     assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "3"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
