@@ -27,13 +27,12 @@ def test_features_take_utterances_and_seed(tmp_path):
     assert len(list(tmp_path.glob("a/*.pkl"))) == 5
 
 
-@pytest.mark.parametrize(
-    ("corpus", "count", "pattern"),
-    [("audioset", 60, "*/*/*/video_*.mp4"), ("crema_d", 60, "VideoFlash/*.flv"), ("ravdess", 96, "Actor_*/03-*.wav")],
-)
-def test_corpora_with_pictures_take_utterances_and_seed(tmp_path, corpus, count, pattern):
-    assert main(["toy", corpus, str(tmp_path / "a"), "--utterances", str(count), "--seed", "4"]) == 0
-    assert len({path.name for path in tmp_path.glob(f"a/{pattern}")}) >= 0.9 * count
+@pytest.mark.parametrize("corpus", ["audioset", "crema_d", "ravdess"])
+def test_corpora_with_pictures_take_utterances_and_seed(tmp_path, monkeypatch, corpus):
+    asked = []
+    monkeypatch.setattr(f"mm_fairseq.toy.{corpus}.write", lambda *given: asked.append(given))
+    assert main(["toy", corpus, str(tmp_path / "a"), "--utterances", "70", "--seed", "4"]) == 0
+    assert asked == [(tmp_path / "a", 70, 4)]
 
 
 def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):

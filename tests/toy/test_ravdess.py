@@ -17,7 +17,10 @@ COUNT = toy.MINIMUM
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     out = tmp_path_factory.mktemp("toy") / "ravdess"
-    toy.write(out, COUNT, seed=3)
+    few = toy.names(COUNT)[::5]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy, "names", lambda count: few)
+        toy.write(out, COUNT, seed=3)
     return out
 
 
@@ -44,7 +47,7 @@ def test_three_files_an_utterance(corpus):
         assert path.parent.name == f"Actor_{name[-2:]}"
         assert path.suffix == {"01": ".mp4", "02": ".mp4", "03": ".wav"}[modality]
         found[name].add(modality)
-    assert len(found) == COUNT
+    assert sorted(found) == toy.names(COUNT)[::5]
     assert all(kinds == {"01", "02", "03"} for kinds in found.values())
 
 
@@ -66,7 +69,7 @@ def test_names_are_possible_and_balanced(count):
 
 
 def test_the_files_of_an_utterance_hold_the_same(corpus):
-    first = sorted(corpus.glob("Actor_05/01-*.mp4"))[0]
+    first = sorted(corpus.glob("*/01-*.mp4"))[0]
     silent, wav = (
         first.with_name(f"02{first.name[2:]}"),
         first.with_name(f"03{first.name[2:]}").with_suffix(".wav"),
