@@ -25,6 +25,7 @@ from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
 from .draw import rotate
+from .recordings import EMPTY, POINTER, fault
 from .records import read_columns
 from .votes import shared, votes_text
 
@@ -58,7 +59,6 @@ PRESENTED = {"voice": ("1", "VoiceVote"), "face": ("2", "FaceVote"), "multimodal
 FOLDS = 5
 
 _NAME = re.compile(rf"(\d{{4}})_({'|'.join(SENTENCES)})_({'|'.join(CLASSES)})_(LO|MD|HI|XX?)")
-_POINTER = b"version https://git-lfs"
 
 Votes = dict[str, dict[str, float]]
 
@@ -80,7 +80,9 @@ class CremaD(Corpus):
             "no label where that is a tie (default: intended)",
         )
         parser.add_argument(
-            "--accept-missing", action="store_true", help="go on without media that are missing or git-lfs pointers"
+            "--accept-missing",
+            action="store_true",
+            help="go on without media that are missing, empty or git-lfs pointers",
         )
         parser.add_argument(
             "--accept-counts", action="store_true", help="go on where the counts differ from the published ones"
@@ -136,7 +138,7 @@ class CremaD(Corpus):
         """{clip: {modality: file}} of the media that are there.
 
         Raises:
-            MMFairseqError: some are missing, or git-lfs pointers in their place, and `accept` is False.
+            MMFairseqError: some are missing, empty, or git-lfs pointers in their place, and `accept` is False.
         """
         usable: dict[str, dict[str, Path]] = {name: {} for name in names}
         faults = []
@@ -145,17 +147,18 @@ class CremaD(Corpus):
             if not found:
                 prepared.notes.append(f"no {modality}: {folder} is not there, or empty")
                 continue
-            pointers = [name for name in names if name in found and is_pointer(found[name])]
             absent = [name for name in names if name not in found]
-            if pointers:
-                faults.append(
-                    f"{folder}: {len(pointers)} of {len(found)} files are git-lfs pointers, a text in place of the "
-                    f"recording (`git lfs pull` fetches it): {named(pointers)}"
-                )
+            bad = {name: fault(found[name]) for name in names if name in found}
+            told = {POINTER: "git-lfs pointers, a text in place of the recording (`git lfs pull` fetches it)"}
+            told[EMPTY] = "empty, 0 bytes (copy or fetch them again)"
+            for reason, what in told.items():
+                if those := [name for name in names if bad.get(name) == reason]:
+                    faults.append(f"{folder}: {len(those)} of {len(found)} files are {what}: {named(those)}")
             if absent:
                 faults.append(f"{folder}: {len(absent)} of {len(names)} clips are missing: {named(absent)}")
-            for name in set(names) - {*pointers, *absent}:
-                usable[name][modality] = found[name]
+            for name in names:
+                if name in found and not bad[name]:
+                    usable[name][modality] = found[name]
         if faults and not accept:
             raise MMFairseqError(f"{'; '.join(faults)}; --accept-missing goes on without them")
         prepared.notes += [f"accepted: {fault}" for fault in faults]
@@ -215,13 +218,6 @@ def find_clips(folder: Path, suffix: str) -> dict[str, Path]:
             raise MMFairseqError(f"{file}: the same clip as {clips[name].name}")
         clips[name] = file
     return clips
-
-
-def is_pointer(file: Path) -> bool:
-    """Whether `file` is what git leaves in place of a large file that was not fetched, some 130 bytes of text."""
-    if file.stat().st_size > 1024:
-        return False
-    return file.read_bytes().startswith(_POINTER)
 
 
 def read_summary(file: Path, column: str) -> dict[str, list[str]]:

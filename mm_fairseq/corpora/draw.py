@@ -1,6 +1,7 @@
 """Splits for a corpus that has none: the same on every machine, whatever the order of rows."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import MMFairseqError
@@ -41,6 +42,42 @@ def draw(members: Iterable[tuple[str, str]], what: str, shares: Mapping[str, flo
         chosen[group] = max(wanting, key=lambda split: shares[split] * total - counts[split])
         counts[chosen[group]] += len(groups[group])
     return {split: [name for group, name in members if chosen[group] == split] for split in shares}
+
+
+def draw_by_class(members: Iterable[tuple[str, str, Sequence[str]]], shares: Mapping[str, float]) -> Fold:
+    """A split of ids that keeps each group whole and each class near `shares`; the same for every order of rows.
+
+    Classes are taken from the rarest on, and of each the groups not yet placed, in the order of their SHA-256: each
+    goes where most of the class are wanting (Sechidis et al. 2011, https://doi.org/10.1007/978-3-642-23808-6_10).
+
+    Args:
+        members: group, id and classes of each row.
+        shares: split to its share, 1 in all.
+    """
+    members = list(members)
+    groups: dict[str, Counter[str]] = {}
+    for group, _, classes in members:
+        groups.setdefault(group, Counter()).update(classes)
+    order = _shuffled(groups)
+    totals = sum(groups.values(), Counter[str]())
+    placed: dict[str, str] = {}
+    counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
+    sizes = dict.fromkeys(shares, 0)
+    for label in sorted(totals, key=lambda name: (totals[name], name)):
+        for position, group in enumerate(order, start=1):
+            if group in placed or not groups[group][label]:
+                continue
+            best = max(
+                shares,
+                key=lambda split: (
+                    round(shares[split] * totals[label] - counts[split][label], 9),
+                    shares[split] * position - sizes[split],
+                ),
+            )
+            placed[group] = best
+            counts[best].update(groups[group])
+            sizes[best] += 1
+    return {split: [name for group, name, _ in members if placed[group] == split] for split in shares}
 
 
 def deal(names: Iterable[str], parts: int) -> dict[str, int]:
