@@ -51,8 +51,8 @@ def draw_by_class(members: Iterable[tuple[str, str, Sequence[str]]], shares: Map
     goes where most of the class are wanting (Sechidis et al. 2011, https://doi.org/10.1007/978-3-642-23808-6_10).
 
     Args:
-        members: group, id and classes of each row.
-        shares: split to its share, 1 in all.
+        members: group, id and classes of each row, one class at least.
+        shares: split to its share, 1 in all. None stays empty where there are as many groups as splits.
     """
     members = list(members)
     groups: dict[str, Counter[str]] = {}
@@ -77,6 +77,12 @@ def draw_by_class(members: Iterable[tuple[str, str, Sequence[str]]], shares: Map
             placed[group] = best
             counts[best].update(groups[group])
             sizes[best] += 1
+    for split in shares:  # a share too small for any group gets one all the same
+        fullest = max(shares, key=lambda each: sizes[each])
+        if not sizes[split] and sizes[fullest] > 1:
+            last = next(group for group in reversed(order) if placed.get(group) == fullest)
+            placed[last] = split
+            sizes[split], sizes[fullest] = 1, sizes[fullest] - 1
     return {split: [name for group, name, _ in members if placed[group] == split] for split in shares}
 
 

@@ -150,6 +150,16 @@ def test_pointers_and_missing_media_are_said(crema_d, parse):
     assert sum(note.startswith("accepted: ") for note in prepared.notes) == 3
 
 
+def test_empty_files_are_said(crema_d, parse):
+    for name in ("1002_TSI_HAP_XX", "1003_DFA_NEU_XX"):
+        (crema_d / f"VideoFlash/{name}.flv").write_bytes(b"")
+    reason = r"VideoFlash: 2 of 7 files are empty, 0 bytes .*: 1002_TSI_HAP_XX, 1003_DFA_NEU_XX; --accept-missing"
+    with pytest.raises(MMFairseqError, match=reason):
+        parse("crema_d", crema_d)
+    rows = parse("crema_d", crema_d, "--accept-missing").manifest.utterances
+    assert [row.id for row in rows if not row.video] == ["1002_TSI_HAP_XX", "1003_DFA_NEU_XX"]
+
+
 def test_known_bad_clips_are_left_out_and_need_not_be_whole(crema_d, parse):
     (crema_d / "AudioWAV/1076_MTI_SAD_XX.wav").write_text(POINTER)
     prepared = parse("crema_d", crema_d)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mm_fairseq.corpora.draw import SHARES, deal, draw, rotate
+from mm_fairseq.corpora.draw import SHARES, deal, draw, draw_by_class, rotate
 from mm_fairseq.errors import MMFairseqError
 
 
@@ -63,3 +63,35 @@ def test_folds_test_every_group_once(parts):
         voices = [{name.split("_")[0] for name in names} for names in fold.values()]
         assert all(voices)
         assert sum(map(len, voices)) == len(set.union(*voices))
+
+
+@pytest.mark.parametrize("shares", [{"train": 7 / 8, "valid": 1 / 8}, {"train": 0.7, "valid": 0.1, "test": 0.2}])
+def test_by_class_each_class_has_its_share_and_groups_stay_whole(shares):
+    rng = random.Random(0)
+    members = []
+    for number in range(900):
+        classes = [rng.choices("abcd", [8, 4, 2, 1])[0]]
+        if rng.random() < 0.2:
+            classes = sorted({*classes, rng.choice("abcd")})
+        members.append((f"group {number // 3 if number < 300 else number}", f"row {number}", classes))
+    fold = draw_by_class(members, shares)
+    assert sorted(name for ids in fold.values() for name in ids) == sorted(name for _, name, _ in members)
+    group = {name: group for group, name, _ in members}
+    groups = [{group[name] for name in ids} for ids in fold.values()]
+    assert sum(map(len, groups)) == len(set(group.values()))
+    for label in "abcd":
+        rows = {name for _, name, classes in members if label in classes}
+        for split, share in shares.items():
+            assert abs(len(rows & set(fold[split])) - share * len(rows)) <= 0.03 * len(rows) + 3
+    shuffled = rng.sample(members, len(members))
+    assert {split: set(ids) for split, ids in draw_by_class(shuffled, shares).items()} == {
+        split: set(ids) for split, ids in fold.items()
+    }
+
+
+def test_by_class_no_split_stays_empty_where_groups_suffice():
+    shares = {"train": 0.7, "valid": 0.1, "test": 0.2}
+    members = [(name, name, ["a"]) for name in "xyz"]
+    assert sorted(map(len, draw_by_class(members, shares).values())) == [1, 1, 1]
+    assert sum(map(len, draw_by_class(members[:2], shares).values())) == 2
+    assert draw_by_class([], shares) == {"train": [], "valid": [], "test": []}
