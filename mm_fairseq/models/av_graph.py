@@ -1,9 +1,9 @@
 """Segments of audio and video as nodes of one heterogeneous graph.
 
 The end-to-end heterogeneous graph for acoustic events, after Shirian et al. 2022, "Visually-aware Acoustic Event
-Detection using Heterogeneous Graphs" (Interspeech, arXiv 2207.07935), and Shirian et al. 2023, "Heterogeneous Graph Learning for
-Acoustic Event Classification" (ICASSP, arXiv 2303.02665): audio nodes from the convolutions of wav2vec 2.0, video nodes
-from R3D-18, edges in time within a modality and from video to audio, attention over the nodes of a clip.
+Detection using Heterogeneous Graphs" (Interspeech, arXiv 2207.07935), and Shirian et al. 2023, "Heterogeneous Graph
+Learning for Acoustic Event Classification" (ICASSP, arXiv 2303.02665): audio nodes from the convolutions of wav2vec
+2.0, video nodes from R3D-18, edges in time within a modality and from video to audio, attention over a clip's nodes.
 
 Options are those of the original's configuration, in lower case with dashes, with its values. Two that are true there
 have a flag that turns them off: NORMALIZE (--no-normalize) and RESIDUAL (--no-residual). Elsewhere: OPTIM --optimizer,
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from ..backbones import SAMPLE_RATE, FeatureSeq, Spec
 from ..errors import MMFairseqError
-from ..modules.graph import drawn, nearest_edges, padded, static_edges, temporal_edges, thinned
+from ..modules.graph import adjacency, drawn, nearest_edges, padded, static_edges, temporal_edges, thinned, unpadded
 from ..modules.heads import Heads
 from ..modules.hetero import CROSS, ClipNorm, HeteroLayer, convolutions
 from ..modules.pooling import Pooling
@@ -160,11 +160,11 @@ class AVGraph(FusionModel):
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
         masks = {name: each.padding_mask for name, each in features.items()}
         counts = {name: (~mask).sum(1) for name, mask in masks.items()}
-        edges = {name: self._within(name, each) for name, each in counts.items()}
-        x = {}
+        x, edges = {}, {}
         for name, each in features.items():
             normal = self.norms[name](*each) if name in self.norms else each.x
-            x[name] = self.project[name](normal[~masks[name]])  # n x D
+            x[name] = self.project[name](unpadded(normal, masks[name]))  # n x D
+            edges[name] = adjacency(self._within(name, counts[name]), len(x[name]), x[name].dtype)
         for layer in self.layers:
             if layer.cross:
                 edges[CROSS] = self._between(x, masks, counts)

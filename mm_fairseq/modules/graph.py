@@ -4,6 +4,7 @@ Notation: nodes of one kind are numbered clip after clip; `counts` (B) says how 
 the row of sources, which send, and that of targets, which receive; no edge leads from one clip to another.
 """
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -128,9 +129,26 @@ def nearest_edges(
     return torch.stack([source[..., None].expand_as(target)[real], target[real]])
 
 
+def adjacency(edges: Tensor, nodes: int, dtype: torch.dtype) -> Tensor:
+    """Edges within one kind as a sparse matrix (nodes, nodes) of ones, a row a target: products with it are quick."""
+    target, order = edges[1].sort(stable=True)
+    rows = torch.searchsorted(target, torch.arange(nodes + 1, device=edges.device))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that torch calls this layout a beta
+        ones = torch.ones(edges.size(1), dtype=dtype, device=edges.device)
+        return torch.sparse_csr_tensor(rows, edges[0][order], ones, (nodes, nodes), check_invariants=False)
+
+
 def padded(x: Tensor, padding_mask: Tensor) -> Tensor:
     """States of nodes (n, D) at their places in a mask (B, T): (B, T, D), zeros where it is padding."""
+    if len(x) == padding_mask.numel():
+        return x.view(*padding_mask.shape, -1)
     return x.new_zeros(*padding_mask.shape, x.size(1)).masked_scatter(~padding_mask[..., None], x)
+
+
+def unpadded(x: Tensor, padding_mask: Tensor) -> Tensor:
+    """What is not padding of (B, T, C), (n, C)."""
+    return x[~padding_mask] if padding_mask.any() else x.flatten(0, 1)
 
 
 def thinned(edges: Tensor, probability: float) -> Tensor:

@@ -95,11 +95,23 @@ class HeteroLayer(nn.Module):
 
         Args:
             x: of the nodes.
-            edges: by kind, those within it; under `CROSS` those between, if there are.
+            edges: by kind, those within it, as `graph.adjacency`; under `CROSS` those between, (2, E), if there are.
         """
         out = {kind: (self.shared if self.cross else self.within[kind])(each, edges[kind]) for kind, each in x.items()}
         if self.cross:
             source, target = self.cross
-            out[target] = out[target] + self.between((x[source], x[target]), edges[CROSS])
-        out = {kind: self.dropout(F.silu(self.norms[kind](each))) for kind, each in out.items()}
-        return {kind: x[kind] + each for kind, each in out.items()} if self.residual else out
+            out[target] = out[target] + self._attend(x[source], x[target], edges[CROSS])
+        # Of all kinds together what is the same for all.
+        new = self.dropout(F.silu(torch.cat([self.norms[kind](each) for kind, each in out.items()])))
+        if self.residual:
+            new = new + torch.cat(list(x.values()))
+        return dict(zip(x, new.split([len(each) for each in x.values()]), strict=True))
+
+    def _attend(self, source: Tensor, target: Tensor, edges: Tensor) -> Tensor:
+        """GATConv, but the target's states are not projected: all that is wanted is their product with one vector."""
+        gat = self.between
+        sent = gat.lin_src(source)[:, None]  # n x 1 x D
+        query = gat.lin_dst.weight.T @ gat.att_dst.flatten()
+        scores = (sent * gat.att_src).sum(2), (target @ query)[:, None]
+        weights = gat.edge_updater(edges, alpha=scores, edge_attr=None, size=(len(source), len(target)))
+        return gat.propagate(edges, x=(sent, None), alpha=weights, size=(len(source), len(target)))[:, 0] + gat.bias
