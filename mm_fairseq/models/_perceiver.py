@@ -136,6 +136,8 @@ def network(sizes: Mapping[str, Any], labels: int, inputs: Collection[str], outp
     padding = torch.empty(1, sizes["width"] - labels).normal_(std=sizes["initializer_range"])
     # The mask token stands in its place always, so it never learns; kept, for it belongs to the layout.
     before.padding["label"] = nn.Parameter(padding, requires_grad=False)
+    # No score depends on it: it adds the same to all those of a query.
+    net.encoder.cross_attention.attention.self.key.bias.requires_grad_(False)
     del after.modalities["label"]
     for name in ("audio", "image"):
         del before.mask[name]

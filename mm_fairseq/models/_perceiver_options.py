@@ -25,6 +25,7 @@ OF_FOLDER = {  # option to its name among the sizes
     "output_num_channels": "output_num_channels",
     "label_query_channels": "_label_trainable_num_channels",
     "perceiver_dropout": "attention_probs_dropout_prob",
+    "initializer_range": "initializer_range",
 }
 
 
@@ -55,6 +56,9 @@ class PerceiverEmoConfig(BackboneOptions):
     output_num_channels: int = field(default=512, metadata={"help": "width of what is decoded"})
     label_query_channels: int = field(default=1024, metadata={"help": "width of the query for the label"})
     perceiver_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
+    initializer_range: float = field(
+        default=0.02, metadata={"help": "deviation of new weights; larger for narrower networks"}
+    )
     head_dim: int = field(default=256, metadata={"help": "width between the two linear layers of a head"})
     head_dropout: float = field(default=0.3, metadata={"help": "dropout between them"})
     eval_windows: int = field(
@@ -128,5 +132,7 @@ def check(cfg: PerceiverEmoConfig) -> None:
     check_probabilities(cfg, "head_dropout", "perceiver_dropout")
     if cfg.image_size < BLOCK or cfg.image_size % BLOCK:
         raise MMFairseqError(f"--image-size {cfg.image_size}: a multiple of {BLOCK}")
+    if not 0 < cfg.initializer_range <= 1:
+        raise MMFairseqError(f"--initializer-range {cfg.initializer_range}: above 0, at most 1")
     if not 0.1 <= cfg.longest_clip <= 3600:
         raise MMFairseqError(f"--longest-clip {cfg.longest_clip}: 0.1 to 3600 seconds")

@@ -116,6 +116,10 @@ class PerceiverEmo(FusionModel):
         self.eval_windows, self.recompute = cfg.eval_windows, cfg.checkpoint_activations
         self.weight, self.points = cfg.reconstruction_weight, cfg.reconstruction_points
         parts = [INPUT[name] for name in sorted(entries) if name in INPUT]
+        if self.weight and not parts:
+            raise MMFairseqError(
+                f"--reconstruction-weight {self.weight}: there is neither audio nor video to reconstruct"
+            )
         try:
             self.net = _perceiver.network(self.sizes, sum(outputs.values()), parts, parts if self.weight else [])
         except ValueError as error:
@@ -284,7 +288,7 @@ class PerceiverEmo(FusionModel):
             truth, real = windows[name]
             if name == "image":
                 frame, row, column = index.unbind(1)
-                truth, real = truth[:, frame, :, row, column], real[:, frame, None]
+                truth, real = truth[:, frame, :, row, column].transpose(0, 1), real[:, frame, None]
             else:
                 truth, real = truth[:, index[:, 0]], real[:, index[:, 0]]
             prediction = self.net.output_postprocessor.modalities[name].classifier(x)

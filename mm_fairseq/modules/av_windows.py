@@ -26,13 +26,13 @@ def starts(frames: Tensor, window: int, count: int, draw: bool) -> tuple[Tensor,
     """
     spare = (frames - window).clamp(min=0).cpu()
     if draw:
-        places = [[int(share * (most + 1))] for share, most in zip(torch.rand(len(spare)).tolist(), spare.tolist())]
-        places = [[min(place[0], most)] for place, most in zip(places, spare.tolist(), strict=True)]
+        shares = torch.rand(len(spare), dtype=torch.float64).tolist()
+        places = [[int(share * (most + 1))] for share, most in zip(shares, spare.tolist(), strict=True)]
     else:
         places = [_even(most, min(count, most + 1)) for most in spare.tolist()]
     rows = [row for row, of_row in enumerate(places) for _ in of_row]
     flat = [place for of_row in places for place in of_row]
-    return (torch.tensor(each, dtype=torch.long, device=frames.device) for each in (rows, flat))  # type: ignore
+    return torch.tensor(rows, device=frames.device), torch.tensor(flat, device=frames.device)
 
 
 def _even(most: int, count: int) -> list[int]:
@@ -86,7 +86,7 @@ def resampled(x: Tensor, real: Tensor, begin: Tensor, samples: int, rate: float,
     out = torch.zeros(times.shape, dtype=x.dtype, device=x.device)
     for tap in range(2 * reach + 2):
         place = first + tap
-        t = ((place - times) * (base / given)).clamp(-LOBES, LOBES).float()
+        t = ((place - times) * (base / given)).clamp(-LOBES, LOBES).to(torch.promote_types(x.dtype, torch.float32))
         weight = torch.sinc(t) * torch.cos(t * (math.pi / (2 * LOBES))).square() * (base / given)
         there = (place >= 0) & (place < x.size(1))
         out += x.gather(1, place.clamp(0, x.size(1) - 1)) * (weight * there).to(x.dtype)

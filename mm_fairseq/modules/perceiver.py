@@ -100,7 +100,7 @@ def folded_attention(
         queries: projected, (N, Q), the same for each row.
         tokens: of each modality; a row must have one that is not padding.
         norm: over C.
-        key: C to Q.
+        key: C to Q; its bias takes no part.
         value: C to V.
         heads: H, which divides Q and V.
         dropout: of the weights; 0 in evaluation.
