@@ -14,6 +14,8 @@ from . import faces, speech
 from .cues import Cue
 
 HEIGHT = 360  # rows of a portrait that are filmed, the face in their middle
+SILENCE = 0.15  # seconds
+BREATH = 0.6  # of the loudness of a breathy voice
 
 _TOP = faces.CENTRE[1] - faces.MARGIN - HEIGHT // 2
 _MOUTHS = 3
@@ -43,7 +45,7 @@ def perform(
         who: the actor.
         voice: what the sound shows.
         face: what brows and mouth show.
-        seconds: length of the sentence; 0.2 s are silent before it and after it.
+        seconds: length of the sentence; `SILENCE` comes before it and after it.
         fps: pictures a second.
         size: width and height of a picture, at least as wide as high.
         rng: of everything drawn.
@@ -52,7 +54,9 @@ def perform(
         int16 samples at `speech.SAMPLE_RATE`, Shape (T,), and RGB uint8 pictures, Shape (H, W, 3).
     """
     spoken, envelope = speech.speak(who.voice, voice, seconds, rng)
-    quiet = np.zeros(speech.SAMPLE_RATE // 5, np.float32)
+    if voice.detail < 0:  # breath, which small models hear sooner than the slope of a spectrum
+        spoken = spoken + BREATH * spoken.std() * envelope * np.diff(rng.standard_normal(len(spoken) + 1))
+    quiet = np.zeros(round(SILENCE * speech.SAMPLE_RATE), np.float32)
     sound = np.concatenate([quiet, spoken, quiet]) + 0.002 * rng.standard_normal(len(spoken) + 2 * len(quiet))
     envelope = np.concatenate([quiet, envelope, quiet])
     return np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16), list(_film(who, face, envelope, fps, size, rng))
