@@ -9,6 +9,7 @@ roberta/model.pt                   `cfg`; beside it dict.txt, encoder.json, voca
 roberta_args/model.pt              `args`, with the key names of roberta.large/model.pt; same companions
 fabnet/fabnet.pt, fabnet_train.pt  see `fabnet`
 vq_wav2vec/, bert_kmeans/          see `audio_tokens`
+wav2vec2/, r3d_18/                 see `segments`
 =================================  =======================================================================
 
 The two forms of a network hold the same weights. The weights are random, but scaled so that a linear read-out of the
@@ -24,7 +25,7 @@ from fairseq.models.wav2vec.wav2vec import Wav2VecModel
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from . import audio_tokens, fabnet
+from . import audio_tokens, fabnet, segments
 from .bpe import write_bpe
 from .saving import build_bert, old_roberta_keys, parse, save
 from .sentences import every_word
@@ -47,6 +48,7 @@ def write(out: Path, seed: int) -> None:
             (out / name).mkdir(parents=True, exist_ok=True)
             make(out / name, seed)
         audio_tokens.write(out, seed)
+        segments.write(out, seed)
 
 
 def write_wav2vec(folder: Path, seed: int) -> None:

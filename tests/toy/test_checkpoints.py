@@ -10,8 +10,9 @@ from fairseq.models.wav2vec.wav2vec import Wav2VecModel
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torchvision.models.video import r3d_18
 
-from mm_fairseq.toy import checkpoints, fabnet, speech
+from mm_fairseq.toy import checkpoints, fabnet, segments, speech
 from mm_fairseq.toy.cues import Cue
 
 SHAPES = {
@@ -155,6 +156,13 @@ def test_fabnet_features_of_faces_are_spread(folder):
     assert 0.3 < features.std(0).mean() < 3
 
 
+def test_encoders_of_segments_load_as_their_public_files(folder):
+    (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task([str(folder / "wav2vec2/wav2vec2.pt")])
+    assert cfg.model._name == "wav2vec2"
+    assert model.feature_extractor(torch.zeros(1, 400)).shape == (1, segments.DIM, 1)
+    r3d_18().load_state_dict(_read(folder / "r3d_18/r3d_18.pth"), strict=True)
+
+
 def test_the_same_seed_gives_the_same_files_and_another_does_not(folder, tmp_path):
     state = torch.get_rng_state()
     checkpoints.write(tmp_path / "again", seed=1)
@@ -164,7 +172,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(folder, tmp_pat
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 15
+    assert len(files) == 17
     assert {path: digest(folder / path) for path in files} == {
         path: digest(tmp_path / "again" / path) for path in files
     }
