@@ -7,6 +7,7 @@ a clip spans the time from f / fps to (f + 1) / fps.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LOBES, ROLLOFF = 6, 0.99  # of the interpolation, as torchaudio.functional.resample has them
@@ -81,14 +82,18 @@ def resampled(x: Tensor, real: Tensor, begin: Tensor, samples: int, rate: float,
     base = min(rate, given) * ROLLOFF
     reach = math.ceil(LOBES * given / base)  # samples of `x` to either side
     steps = torch.arange(samples, device=x.device, dtype=torch.float64)
-    times = begin.double()[:, None] * given + steps * (given / rate)  # M x S, in samples of `x`
-    first = times.floor().long() - reach
-    out = torch.zeros(times.shape, dtype=x.dtype, device=x.device)
+    origin = begin.double()[:, None] * given
+    whole = origin.floor()
+    part = origin - whole  # M x 1; as a rule the same for all, which then share their weights
+    times = (part[:1] if (part == part[:1]).all() else part) + steps * (given / rate)  # in samples of `x`
+    nearest = times.floor().long()
+    x = F.pad(x, (reach, reach + 2))  # zeros outside of the clip
+    first = whole.long() + nearest  # of `x` as it is now, the first sample that counts
+    out = torch.zeros(first.shape, dtype=x.dtype, device=x.device)
     for tap in range(2 * reach + 2):
-        place = first + tap
-        t = ((place - times) * (base / given)).clamp(-LOBES, LOBES).to(torch.promote_types(x.dtype, torch.float32))
+        t = (nearest - reach + tap - times) * (base / given)
+        t = t.clamp(-LOBES, LOBES).to(torch.promote_types(x.dtype, torch.float32))
         weight = torch.sinc(t) * torch.cos(t * (math.pi / (2 * LOBES))).square() * (base / given)
-        there = (place >= 0) & (place < x.size(1))
-        out += x.gather(1, place.clamp(0, x.size(1) - 1)) * (weight * there).to(x.dtype)
-    mask = times >= real[:, None]
+        out += x.gather(1, (first + tap).clamp(max=x.size(1) - 1)) * weight.to(x.dtype)
+    mask = first >= real[:, None]
     return out.masked_fill(mask, 0.0), mask

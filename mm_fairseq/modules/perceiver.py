@@ -124,10 +124,9 @@ def folded_attention(
     means = torch.cat(found)  # B x H N x (C + 1)
     total = means[..., width:]
     centred = means[..., :width] - means[..., :width].mean(-1, keepdim=True)
-    inner = (centred * norm.weight + total * norm.bias).unflatten(1, (heads, count))
-    out = inner @ value.weight.unflatten(0, (heads, -1)).transpose(1, 2)  # B x H x N x V / H
-    out = out + total.unflatten(1, (heads, count)) * value.bias.unflatten(0, (heads, 1, -1))
-    return out.transpose(1, 2).flatten(2)
+    inner = centred * norm.weight + total * norm.bias
+    parts = zip(inner.split(count, 1), total.split(count, 1), *(w.chunk(heads) for w in (value.weight, value.bias)))
+    return torch.cat([F.linear(x, weight) + share * bias for x, share, weight, bias in parts], dim=-1)
 
 
 def _means(folded: Tensor, tokens: Sequence[Tokens], eps: float, dropout: float) -> Tensor:

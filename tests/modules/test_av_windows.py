@@ -62,3 +62,11 @@ def test_nothing_is_nothing():
     out, mask = resampled(torch.randn(1, 10), torch.tensor([0]), torch.zeros(1), 30, 48000, 16000)
     assert mask.all()
     assert (out == 0).all()
+
+
+def test_windows_may_begin_between_samples():
+    x = torch.sin(0.3 * torch.arange(400.0, dtype=torch.float64)).expand(2, -1)
+    begin = torch.tensor([100 / 16000, 100.5 / 16000], dtype=torch.float64)
+    out, _ = resampled(x, torch.tensor([400, 400]), begin, 200, 16000, 16000)
+    expected = torch.sin(0.3 * (torch.arange(200) + torch.tensor([[100.0], [100.5]])))
+    torch.testing.assert_close(out, expected.double(), atol=0.02, rtol=0)
