@@ -99,6 +99,7 @@ def test_hydra(short, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1300)
 def test_the_toy_corpus_is_learnt_by_both_and_by_audio_alone(tmp_path):
     output = recipe("fluent_speech_commands", corpus(tmp_path, 600), tmp_path / "out", "--accept-counts", timeout=1200)
     check_last_lines(output)
