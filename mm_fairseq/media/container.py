@@ -45,7 +45,7 @@ class Track:
         try:
             streams: Any = getattr(self._container.streams, self.kind)
             if not streams:
-                raise MediaError(f"no_{self.kind}_track", f"{self.path}: the file has no {self.kind} track")
+                raise MediaError(f"no_{self.kind}_track", f"{self.path}: the file has no {self.kind} track; replace it")
             self.stream = streams[0]
             if self.stream.codec_context is None:
                 raise MediaError("unreadable", f"{self.path}: no decoder for its {self.kind} track")
