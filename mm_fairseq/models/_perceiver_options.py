@@ -33,7 +33,7 @@ OF_FOLDER = {  # option to its name among the sizes
 class PerceiverEmoConfig(BackboneOptions):
     """Sizes of deepmind/multimodal-perceiver, head of the original."""
 
-    audio_backbone: str = field(default="waveform", metadata={"help": "audio: waveform, raw samples"})
+    audio_backbone: str = field(default="waveform", metadata={"help": "audio: waveform[:gain=1], raw samples"})
     video_backbone: str = field(default="pixels", metadata={"help": "video: pixels, raw pictures"})
     perceiver: str = field(
         default="",

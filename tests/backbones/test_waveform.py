@@ -36,6 +36,13 @@ def test_another_frame_size_is_told_with_the_option_that_makes_it():
         build({"name": "pixels", "args": {"size": 4}})(torch.zeros(1, 1, 3, 6, 8), torch.zeros(1, 1, dtype=torch.bool))
 
 
+def test_gain_multiplies_samples_and_must_be_positive():
+    out = build({"name": "waveform", "args": {"gain": 4}})(torch.ones(1, 3), torch.zeros(1, 3, dtype=torch.bool))
+    assert out.x.flatten().tolist() == [4.0, 4.0, 4.0]
+    with pytest.raises(MMFairseqError, match=r"gain=0: above 0"):
+        build({"name": "waveform", "args": {"gain": 0}})
+
+
 @pytest.mark.parametrize("args", [{"size": 0}, {"fps": 0.0}, {"fps": float("nan")}])
 def test_bad_arguments_are_named(args):
     with pytest.raises(MMFairseqError, match="at least 1 pixel"):
