@@ -54,7 +54,8 @@ class Clip:
 
     @property
     def id(self) -> str:
-        return f"{self.part}_{self.file.stem}" if self.part else self.file.stem
+        cut = f"_{self.span[0] or 0:g}_{self.span[1]:g}" if self.span[1] else ""
+        return "_".join(filter(None, [self.part, self.file.stem])) + cut
 
 
 @CORPORA.register("audioset")
@@ -230,7 +231,8 @@ def _check_cuts(clips: Sequence[Clip]) -> None:
     for clip in clips:
         if clip.id in seen:
             raise MMFairseqError(
-                f"{clip.file}: the clip of two rows, segments of one video; name the files <YTID>_<start>_<end>.mp4"
+                f"{clip.file}: the clip of two rows, segments of one video; name the files <YTID>_<start>_<end>.mp4, "
+                "or say --whole-videos where it is the whole video"
             )
         seen.add(clip.id)
 
@@ -264,13 +266,15 @@ def _usable(raw: Path, clips: Sequence[Clip], accept: bool, prepared: ParsedCorp
     for clip in clips:
         path = clip.file.relative_to(raw).as_posix()
         reason, audio, video = fault(clip.file), path, path
+        tracks = None if reason else mp4_tracks(clip.file)
+        if tracks is not None and not tracks:
+            reason = "neither sound nor picture in it: replace the clip"
         if reason:
-            prepared.excluded["empty or pointers"] = prepared.excluded.get("empty or pointers", 0) + 1
+            prepared.excluded["nothing in the file"] = prepared.excluded.get("nothing in the file", 0) + 1
         else:
-            tracks = mp4_tracks(clip.file) or {"audio", "video"}
-            if "audio" not in tracks:
+            if tracks == {"video"}:
                 reason, audio = "no sound in it: replace the clip", ""
-            elif "video" not in tracks:
+            elif tracks == {"audio"}:
                 reason, video = "no picture in it: replace the clip", ""
             start, end = clip.span
             rows.append(

@@ -175,7 +175,7 @@ def _usable(raw: Path, clips: dict[str, Files], accept: bool, prepared: ParsedCo
         whole[name] = {}
         for modality, file in files.items():
             reason = fault(file)
-            if not reason and modality != "03" and "video" not in (mp4_tracks(file) or {"video"}):
+            if not reason and modality != "03" and not _has(file, "video"):
                 reason = "no picture in it: fetch it again"
             if reason:
                 faults.setdefault(reason, []).append(file)
@@ -184,7 +184,8 @@ def _usable(raw: Path, clips: dict[str, Files], accept: bool, prepared: ParsedCo
     lacking: dict[str, list[str]] = {"sound": [], "picture": []}
     used: dict[str, tuple[str, str]] = {}
     for name, files in whole.items():
-        sound, picture = files.get("03") or _with_sound(files.get("01")), files.get("01") or files.get("02")
+        both, picture = files.get("01"), files.get("01") or files.get("02")
+        sound = files.get("03") or (both if both and _has(both, "audio") else None)
         audio, video = (file.relative_to(raw).as_posix() if file else "" for file in (sound, picture))
         used[name] = (audio, video)
         for what, path in (("sound", audio), ("picture", video)):
@@ -202,8 +203,10 @@ def _usable(raw: Path, clips: dict[str, Files], accept: bool, prepared: ParsedCo
     return used
 
 
-def _with_sound(file: Path | None) -> Path | None:
-    return file if file and "audio" in (mp4_tracks(file) or {"audio"}) else None
+def _has(file: Path, track: str) -> bool:
+    """Whether an mp4 has a track, as far as can be told."""
+    tracks = mp4_tracks(file)
+    return tracks is None or track in tracks
 
 
 def _more(count: int) -> str:

@@ -151,8 +151,22 @@ def test_files_named_by_the_video(audioset, parse, clips):
     assert [row.labels["events"] for row in prepared.manifest.utterances] == [DOG, CAR, DOG, CAR, DOG]
     assert prepared.protocols["official"]["1"]["test"] == ["eval_eval______0", "eval_eval______1_000010"]
     whole = rows(parse("audioset", audioset, "--multilabel", "--whole-videos"))
-    assert (whole["train_train_____0"].start, whole["train_train_____0"].end) == (None, 10)
+    assert (whole["train_train_____0_0_10"].start, whole["train_train_____0_0_10"].end) == (None, 10)
     assert (whole["train_train_____1_10"].start, whole["train_train_____1_10"].end) == (None, None)
+
+
+def test_two_segments_of_one_video(audioset, parse):
+    table = audioset / "eval_segments.csv"
+    table.write_text(table.read_text() + 'eval______1, 50.000, 55.500, "/m/0bt9lr"\n')
+    file = next((audioset / "eval").rglob("video_1_*.mp4"))
+    file.rename(file.with_name("eval______1.mp4"))
+    with pytest.raises(
+        MMFairseqError, match=r"eval______1.mp4: the clip of two rows, .*--whole-videos where it is the"
+    ):
+        parse("audioset", audioset, "--multilabel")
+    found = rows(parse("audioset", audioset, "--multilabel", "--whole-videos"))
+    spans = {name: (row.start, row.end, row.labels["events"]) for name, row in found.items() if "______1" in name}
+    assert spans == {"eval_eval______1_10_20": (10, 20, CAR), "eval_eval______1_50_55.5": (50, 55.5, DOG)}
 
 
 def test_rows_without_any_clip(audioset, parse):
@@ -183,6 +197,7 @@ def test_an_empty_class_folder(audioset, parse):
     [
         ("silent", "no sound in it: replace the clip"),
         ("dark", "no picture in it: replace the clip"),
+        (b"\0\0\0\x08moov", "neither sound nor picture in it: replace the clip"),
         (b"", "0 bytes in it: copy or fetch it again"),
         (POINTER.encode(), "a git-lfs pointer, a text in place of the recording: `git lfs pull` fetches it"),
     ],
@@ -201,7 +216,7 @@ def test_a_clip_that_lacks_something(audioset, parse, clips, content, reason, op
     expected = {"silent": ("", path), "dark": (path, "")}
     if isinstance(content, bytes):
         assert name not in rows(prepared)
-        assert prepared.excluded["empty or pointers"] == 1
+        assert prepared.excluded["nothing in the file"] == 1
     else:
         assert (rows(prepared)[name].audio, rows(prepared)[name].video) == expected[content]
 
