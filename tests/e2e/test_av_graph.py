@@ -9,6 +9,7 @@ from commands import EXAMPLES, TASK, TRAIN, USER_DIR, metrics, predictions, reci
 
 from mm_fairseq.toy import audioset
 
+pytestmark = pytest.mark.timeout(900)  # where other work goes on
 LAST_LINE = re.compile(r"^test wa=[01]\.\d{3} ua=\d\.\d{3} wf1=\d\.\d{3} mf1=\d\.\d{3}$")
 SEGMENTS = ["--audio-segments", "3840,8000", "--video-segments", "1,20"]  # few and short: R3D-18 has its full size
 SMALL = ["--hidden-channels", 16, "--num-layers", 2, "--batch-size", 8, "--num-workers", 0]
@@ -30,7 +31,7 @@ def short(pretrained, tmp_path_factory):
     audioset.write(folder / "raw", audioset.MINIMUM, seed=1)
     files = [word for pair in pretrained.items() for word in pair]
     options = [*files, "--cached", *SEGMENTS, "--", *SMALL, "--update-freq", 1, "--max-epoch", 2]
-    return folder / "out", recipe("audioset", folder / "raw", folder / "out", *options)
+    return folder / "out", recipe("audioset", folder / "raw", folder / "out", *options, timeout=800)
 
 
 def specs(files):
