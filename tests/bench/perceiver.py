@@ -55,7 +55,11 @@ def model_of() -> PerceiverEmo:
     cfg = PerceiverEmoConfig()
     entries = {"audio": {"name": "waveform", "args": {}}, "video": {"name": "pixels", "args": {}}}
     cfg.backbone_args = {name: complete(entry | {"frozen": False, "sha256": {}}) for name, entry in entries.items()}
-    return PerceiverEmo(cfg, {"emotion": CLASSES})
+    model = PerceiverEmo(cfg, {"emotion": CLASSES})
+    with torch.no_grad():
+        for weight in model.parameters():  # so much that every part makes a difference
+            weight.add_(0.03 * torch.randn_like(weight))
+    return model
 
 
 def batch_of() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
