@@ -147,6 +147,18 @@ def test_of_a_batch_without_anything_every_parameter_still_has_a_gradient():
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in learning)
 
 
+def test_what_is_recomputed_gives_the_same_gradients():
+    found = []
+    for again in (False, True):
+        model = model_of(perceiver_dropout=0.0, head_dropout=0.0, checkpoint_activations=again).train()
+        torch.manual_seed(5)
+        out = model(*batch_of(clips(), ALL))["logits"]
+        sum(each.square().sum() for each in out.values()).backward()
+        found.append([parameter.grad for parameter in model.parameters() if parameter.requires_grad])
+    for plain, recomputed in zip(*found, strict=True):
+        torch.testing.assert_close(recomputed, plain, atol=1e-4, rtol=1e-4)
+
+
 def test_many_heads_project_the_tokens_and_give_the_same(monkeypatch):
     model, rows = model_of(d_latents=16, num_cross_attention_heads=4), clips()
     projected = logits_of(model, rows, ALL)
