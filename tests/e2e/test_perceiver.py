@@ -115,7 +115,7 @@ def test_hydra(short, tmp_path):
         "common.user_dir": USER_DIR,
         "task.data": short[0] / "data-bin",
         "checkpoint.save_dir": tmp_path / "run",
-        "optimization.max_update": 1,
+        "optimization.max_epoch": 1,
         "dataset.num_workers": 0,
         "dataset.batch_size": 8,
         "model.d_model": 432,
