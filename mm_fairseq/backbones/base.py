@@ -56,6 +56,8 @@ class Backbone(nn.Module):
         rate_hz: output frames a second; 0 where time has no unit.
         receptive_field: the shortest input that yields one output frame.
         max_input: the longest input; None where there is no limit.
+        frame_size: side in pixels of the pictures that it is built for; None where its weights settle what it takes.
+        frame_size_option: the option of the model that sets it; "" where none does.
         code_groups: G, where `stored` gives numbers of codes (B, T, G), which `forward` takes instead of raw input;
             0: it gives features.
     """
@@ -72,6 +74,8 @@ class Backbone(nn.Module):
     stride: int = 1
     receptive_field: int = 1
     max_input: int | None = None
+    frame_size: int | None = None
+    frame_size_option: ClassVar[str] = ""
     code_groups: int = 0
 
     @classmethod

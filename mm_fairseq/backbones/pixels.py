@@ -19,12 +19,14 @@ class Pixels(Backbone):
     modality = "video"
     normalisation = "0..255 to 0..1"
     learns = False
+    frame_size_option = "--image-size"
 
     def __init__(self, size: int = 224, fps: float = 25.0) -> None:
         super().__init__()
         if size < 1 or not 0 < fps <= 1000:
             raise ValueError(f"size={size}, fps={fps}: at least 1 pixel, and above 0 and at most 1000 frames a second")
         self.size, self.fps, self.dim = size, float(fps), 3 * size * size
+        self.frame_size = size
         self.register_buffer("scale", torch.tensor(1 / 255), persistent=False)
 
     @property

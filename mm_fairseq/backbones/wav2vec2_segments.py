@@ -70,7 +70,7 @@ class Wav2Vec2Segments(Backbone):
         }
         if features == "conv":
             if layer != "last":
-                raise ValueError(f"layer={layer!r}: of features=transformer")
+                raise ValueError(f"layer={layer!r} needs features=transformer")
             shapes = [tuple(each) for each in conv_feature_layers]
             self.dim = shapes[-1][0]
             self.feature_extractor = ConvFeatureExtractionModel(

@@ -12,6 +12,7 @@ has no clip is counted and told, since many videos are gone. Without a csv they 
 A file is named `video_<row>_start_<s>_end_<e>.mp4`, with the row of the segment csv from 0, or by the video's YTID:
 `<YTID>.mp4`, `<YTID>_<start>.mp4`, `<YTID>_<start>_<end>.mp4`, in seconds or milliseconds. All are clips; with
 `--whole-videos` a plain `<YTID>.mp4` is the whole video, cut by the row's times. Sound and picture are both of the mp4.
+In class folders a file may have any other name, too, and counts as a video of its own.
 
 Splits: test is `eval`; valid an eighth of the clips in `train`, by the SHA-256 of the video, so that the clips of a
 video stay together, and stratified (the original's ratios 0.7 to 0.1). Of one folder, 0.7, 0.1 and 0.2 in that way.
@@ -55,7 +56,7 @@ class Clip:
     @property
     def id(self) -> str:
         cut = f"_{self.span[0] or 0:g}_{self.span[1]:g}" if self.span[1] else ""
-        return "_".join(filter(None, [self.part, self.file.stem])) + cut
+        return "_".join(filter(None, [self.part, _name(self.file)])) + cut
 
 
 @CORPORA.register("audioset")
@@ -104,6 +105,8 @@ class AudioSet(Corpus):
             clips = self._by_folder(raw, args.multilabel, args.accept_missing, prepared)
         clips = sorted(clips, key=lambda clip: clip.id)
         rows = _usable(raw, clips, args.accept_missing, prepared)
+        if not rows:
+            raise MMFairseqError(f"{raw}: none of its {len(clips)} clips can be used: {'; '.join(prepared.notes)}")
         events = {clip.id: clip.events for clip in clips}
         parts = {clip.id: clip.part for clip in clips}
         name, kind = ("events", "multilabel") if args.multilabel else ("event", "single")
@@ -121,7 +124,7 @@ class AudioSet(Corpus):
         """The clips of the class folders.
 
         Raises:
-            MMFairseqError: a folder holds no clip, a file lies in none or has another name than `NAMES`.
+            MMFairseqError: a folder holds no clip, or a file lies in none.
         """
         parts = {part: raw / part for part in FOLDERS if (raw / part).is_dir()} or {"": raw}
         clips: dict[str, Clip] = {}
@@ -184,8 +187,8 @@ class AudioSet(Corpus):
                     f"are; files are named {NAMES}"
                 )
             if folder != raw or len(tables) == 1:
-                for file in strange:
-                    _video(file, part)
+                if unknown := [file for file in strange if not video_of(file.stem)]:
+                    raise MMFairseqError(f"{unknown[0]}: not the name of a clip; clips are named {NAMES}")
                 if strange:
                     prepared.excluded[f"in no row of {table.name}"] = len(strange)
                     prepared.notes.append(
@@ -248,11 +251,17 @@ def _mp4(files: Iterable[Path]) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() == ".mp4" and file.name[0] != "." and file.is_file())
 
 
+def _name(file: Path) -> str:
+    """Of a clip: that of its file, with the class folder in front where the file has a name of its own."""
+    return file.stem if video_of(file.stem) else re.sub(r"[^\w.-]+", "_", f"{file.parent.name}_{file.stem}")
+
+
 def _video(file: Path, part: str) -> str:
-    """The video of a clip; numbered ones are numbered apart in each part."""
-    if not (video := video_of(file.stem)):
-        raise MMFairseqError(f"{file}: not the name of a clip; clips are named {NAMES}")
-    return f"{part}_{video}" if part and video.startswith("video_") else video
+    """The video of a clip; numbered ones are numbered apart in each part, a file with a name of its own is a video."""
+    video = video_of(file.stem)
+    if video and not video.startswith("video_"):
+        return video
+    return "_".join(filter(None, [part, video or _name(file)]))
 
 
 def _usable(raw: Path, clips: Sequence[Clip], accept: bool, prepared: ParsedCorpus) -> list[Utterance]:

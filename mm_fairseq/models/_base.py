@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
@@ -68,7 +68,8 @@ class BackboneOptions(FairseqDataclass):
 class FusionModel(BaseFairseqModel):
     """Backbones, a fusion that the architecture defines, a head for each target.
 
-    A subclass sets `heads` and defines `fuse`.
+    A subclass sets `heads` and defines `fuse`; one whose fusion has public checkpoints sets `may_be_pretrained` and
+    defines `fusion_file`, `read_fusion` and `load_fusion`.
 
     Args:
         cfg: options; `cfg.backbone_args` says what the backbones are built from.
@@ -76,6 +77,7 @@ class FusionModel(BaseFairseqModel):
     """
 
     heads: Heads
+    may_be_pretrained: ClassVar[bool] = False
 
     def __init__(self, cfg: BackboneOptions, frames: Mapping[str, int]) -> None:
         super().__init__()

@@ -83,6 +83,9 @@ def check(sizes: Mapping[str, Any]) -> None:
     samples, patch = sizes["num_frames"] * sizes["audio_samples_per_frame"], sizes["samples_per_patch"]
     if samples % patch:
         raise ValueError(f"samples_per_patch {patch} does not divide the {samples} samples of a window")
+    if sizes["d_latents"] % sizes["num_self_attention_heads"]:
+        heads, width = sizes["num_self_attention_heads"], sizes["d_latents"]
+        raise ValueError(f"num_self_attention_heads {heads} does not divide d_latents {width}")
     least = audio_channels(sizes) + MIN_PADDING
     if sizes["width"] < least:
         raise ValueError(f"d_model {sizes['width']}: at least {least} with {patch} samples a patch")

@@ -130,6 +130,10 @@ def check(cfg: PerceiverEmoConfig) -> None:
     check_least(cfg, 1, "eval_windows", "max_len_for_text", "reconstruction_points", "head_dim")
     check_least(cfg, 0, "reconstruction_weight", "window_fps")
     check_probabilities(cfg, "head_dropout", "perceiver_dropout")
+    if not cfg.reconstruction_weight and cfg.reconstruction_points != PerceiverEmoConfig.reconstruction_points:
+        raise MMFairseqError(
+            f"--reconstruction-points {cfg.reconstruction_points}: without --reconstruction-weight nothing is decoded"
+        )
     if cfg.image_size < BLOCK or cfg.image_size % BLOCK:
         raise MMFairseqError(f"--image-size {cfg.image_size}: a multiple of {BLOCK}")
     if not 0 < cfg.initializer_range <= 1:

@@ -30,6 +30,7 @@ Deviations from the original code, whose defects are numbered:
 - attention over nodes begins as their mean.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +47,14 @@ from ..modules.pooling import Pooling
 from ._base import BackboneOptions, FusionModel
 from ._checks import check_choice, check_least, check_modalities, check_probabilities, flag
 
+logger = logging.getLogger(__name__)
+
 MODALITIES = ("audio", "video")
 SEGMENTED = {"audio": "wav2vec2_segments", "video": "r3d_18"}
 DISTANCES = ("cosine", "euclidean")
 CROSS_EDGES = ("nearest", "static")
+CROSS_OPTIONS = ("cross_edges", "distance", "cross_neighbours", "span_over_time_between")
+SHORTEST = 25  # milliseconds of an audio segment, what one frame of wav2vec 2.0 sees
 
 
 @dataclass
@@ -136,6 +141,10 @@ class AVGraph(FusionModel):
         self.nearest = (cfg.cross_neighbours, cfg.distance)
         self.dynamic, self.self_loops, self.edge_dropout = cfg.dynamic, cfg.self_loops, cfg.adjacency_dropout
         self.cross = ("video", "audio") if len(kinds) == len(MODALITIES) else None
+        if not fusing:
+            _refuse_changed(cfg, CROSS_OPTIONS, "there is no fusion layer")
+        elif not self.cross:
+            logger.info("%s alone: there are no edges between modalities", kinds[0])
         self.norms = nn.ModuleDict({} if cfg.no_normalize else {kind: ClipNorm(dims[kind]) for kind in kinds})
         self.project = nn.ModuleDict({kind: nn.Linear(dims[kind], dim) for kind in kinds})
         self.layers = nn.ModuleList(
@@ -150,11 +159,17 @@ class AVGraph(FusionModel):
         rates = {"audio": float(SAMPLE_RATE), "video": fps}
         found = {}
         for name, rate in rates.items():
-            used = Spec.parse(name, str(getattr(cfg, f"{name}_backbone"))).name
-            if used != SEGMENTED[name]:
-                _refuse_changed(cfg, (f"num_{name}_nodes", f"{name}_segment_length"), f"--{name}-backbone is {used}")
+            spec = Spec.parse(name, str(getattr(cfg, f"{name}_backbone")))
+            reason = "" if spec.name == SEGMENTED[name] else f"is {spec.name}"
+            if given := [key for key in ("window", "hop") if key in spec.options]:
+                reason = f"says {' and '.join(given)}"
+            if reason:
+                options = (f"num_{name}_nodes", f"{name}_segment_length")
+                _refuse_changed(cfg, options, f"--{name}-backbone {reason}")
             elif rate:
                 found[name] = _windows(cfg, name, rate)
+        if not found:
+            _refuse_changed(cfg, ("clip_seconds",), "the backbones decide what the segments are")
         return found
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
@@ -190,10 +205,11 @@ class AVGraph(FusionModel):
 def _windows(cfg: Any, name: str, rate: float) -> dict[str, int]:
     """Window and hop, in samples or frames, of segments that just fill a clip."""
     nodes, length = getattr(cfg, f"num_{name}_nodes"), getattr(cfg, f"{name}_segment_length")
-    if nodes < 1 or length < 1 or cfg.clip_seconds <= 0:
+    shortest = SHORTEST if name == "audio" else 1
+    if nodes < 1 or length < shortest or cfg.clip_seconds <= 0:
         raise MMFairseqError(
             f"--num-{name}-nodes {nodes}, --{name}-segment-length {length}, --clip-seconds {cfg.clip_seconds}: "
-            "all above 0"
+            f"all above 0, and a segment at least {shortest} ms"
         )
     window, clip = max(1, round(length * rate / 1000)), round(cfg.clip_seconds * rate)
     if nodes == 1:

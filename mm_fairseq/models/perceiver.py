@@ -93,6 +93,8 @@ class PerceiverEmo(FusionModel):
             is not installed.
     """
 
+    may_be_pretrained = True
+
     def __init__(self, cfg: PerceiverEmoConfig, outputs: dict[str, int]) -> None:
         check(cfg)
         entries = dict(cfg.backbone_args)

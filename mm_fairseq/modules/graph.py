@@ -37,8 +37,9 @@ def drawn(most: int, like: Tensor, dynamic: bool) -> Tensor:
 
 
 def _below(bounds: Tensor) -> Tensor:
-    """Whole numbers drawn uniformly from 0 to below `bounds` (B), on the CPU, by torch's generator."""
-    return (torch.rand(len(bounds), dtype=torch.double) * bounds.cpu()).long().minimum(bounds.cpu() - 1)
+    """Whole numbers drawn uniformly from 0 to below `bounds` (B), on the CPU, by torch's generator; of 0 it is 0."""
+    bounds = bounds.cpu()
+    return (torch.rand(len(bounds), dtype=torch.double) * bounds).long().minimum(bounds - 1).clamp(min=0)
 
 
 def temporal_edges(counts: Tensor, span: Tensor, dilation: Tensor, self_loops: bool) -> Tensor:

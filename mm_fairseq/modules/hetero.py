@@ -43,11 +43,12 @@ class ClipNorm(nn.Module):
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> Tensor:
         """Normalise `x` (B, T, C), zeros in its padding (B, T), which stay zeros."""
+        dtype, x = x.dtype, x.float() if x.dtype in (torch.half, torch.bfloat16) else x  # sums overflow in half
         real = ~padding_mask[..., None]  # B x T x 1
         size = (real.sum(1, keepdim=True) * x.size(2)).clamp(min=1)
         x = (x - x.sum((1, 2), keepdim=True) / size) * real
         variance = x.square().sum((1, 2), keepdim=True) / size
-        return (x * (variance + self.eps).rsqrt() * self.weight + self.bias) * real
+        return ((x * (variance + self.eps).rsqrt() * self.weight + self.bias) * real).to(dtype)
 
 
 class NodeNorm(nn.BatchNorm1d):
@@ -100,7 +101,8 @@ class HeteroLayer(nn.Module):
         out = {kind: (self.shared if self.cross else self.within[kind])(each, edges[kind]) for kind, each in x.items()}
         if self.cross:
             source, target = self.cross
-            out[target] = out[target] + self._attend(x[source], x[target], edges[CROSS])
+            # Under autocast a softmax gives float32, which sparse products of a further layer do not take.
+            out[target] = out[target] + self._attend(x[source], x[target], edges[CROSS]).to(out[target].dtype)
         # Of all kinds together what is the same for all.
         new = self.dropout(F.silu(torch.cat([self.norms[kind](each) for kind, each in out.items()])))
         if self.residual:

@@ -36,6 +36,6 @@ def mean_error(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """
     total, there = torch.zeros(()), torch.zeros(())
     for prediction, truth, real in found.values():
-        error = ((prediction - truth).square() * real).sum((1, 2)) / real.sum((1, 2)).clamp(min=1)
+        error = ((prediction.float() - truth.float()).square() * real).sum((1, 2)) / real.sum((1, 2)).clamp(min=1)
         total, there = total.to(error) + error, there.to(error) + real.any(2).any(1)
     return total / there.clamp(min=1)

@@ -104,6 +104,34 @@ def check_stream(data_bin: DataBin, modality: str, backbone: str, dim: int = 0) 
         raise MMFairseqError(f"{data_bin}: {found} features of {modality} a frame, the model was trained on {dim}")
 
 
+def check_pictures(
+    data_bin: DataBin, trained: Mapping[str, Any], backbone: backbones.Backbone | None, fixed: bool
+) -> None:
+    """See that pictures come as often as those of the training did, and in the size that their backbone takes.
+
+    Args:
+        data_bin: the data-bin.
+        trained: meta data of that of the training.
+        backbone: of video, where it reads raw pictures.
+        fixed: the model is trained already.
+
+    Raises:
+        MMFairseqError: they do not.
+    """
+    fps, size = data_bin.meta.get("fps"), data_bin.meta.get("frame_size")
+    if fps != (known := trained.get("fps", fps)):
+        raise MMFairseqError(
+            f"{data_bin}: {fps:g} pictures a second, the model was trained on {known:g}: binarize with --fps {known:g}"
+        )
+    if backbone and backbone.frame_size not in (None, size):
+        wanted, option = backbone.frame_size, backbone.frame_size_option
+        other = f", or train with {option} {size}" if option and not fixed else ""
+        raise MMFairseqError(
+            f"{data_bin}: pictures of {size}x{size}, the video backbone takes {wanted}x{wanted}: binarize with "
+            f"--frame-size {wanted}{other}"
+        )
+
+
 def _check_unused(cfg: DictConfig, entries: Mapping[str, dict[str, Any]], finetune: set[str]) -> None:
     """Tell of options that have nothing to act on."""
     learning = {name for name, entry in entries.items() if entry["sha256"] and not entry["frozen"]}

@@ -28,13 +28,20 @@ def resolve(cfg: DictConfig, checkpoint: Path | None) -> Fusion:
         checkpoint: of the training that is resumed.
 
     Raises:
-        MMFairseqError: the file is not usable, or not what the training began with.
+        MMFairseqError: the file is not usable, or of other sizes than what the training began with.
     """
     architecture = MODEL_REGISTRY[cfg._name]
     file = architecture.fusion_file(cfg)
-    if not file:
+    if not architecture.may_be_pretrained:
         return Fusion()
     saved = backbones.read_checkpoint(checkpoint)["cfg"]["model"].get("fusion_args") if checkpoint else None
+    if checkpoint and (saved is None) == bool(file):
+        how, now = ("without", f"now with {file}") if file else ("with", "now without")
+        raise MMFairseqError(
+            f"{checkpoint} was begun {how} a pretrained fusion, {now}: give the same options, or another --save-dir"
+        )
+    if not file:
+        return Fusion()
     if saved is not None and not os.path.exists(file):
         return Fusion(saved)
     args, weights = architecture.read_fusion(Path(file))

@@ -53,6 +53,7 @@ class EmotionPredictionTask(FairseqTask):
             raise MMFairseqError(f"--modality-dropout {cfg.modality_dropout}: a probability, at least 0 and below 1")
         self.limits: dict[str, Limits] = {}
         self._entries: Any = {}
+        self._video: backbones.Backbone | None = None
         self.results: dict[str, _results.Results] = {}
         self.from_checkpoint = from_checkpoint
         if cfg.backbone_source not in _backbones.SOURCES:
@@ -194,6 +195,7 @@ class EmotionPredictionTask(FairseqTask):
                 raise MMFairseqError(f"--max-sample-size {cut}: the audio backbone needs at least {shortest} samples")
             self.limits["audio"] = Limits(shortest, min(cut, longest or cut))
         self._entries = cfg.backbone_args
+        self._video = model.backbones.encoders["video"] if "video" in self.limits else None
         return model
 
     def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> Any:
@@ -219,6 +221,9 @@ class EmotionPredictionTask(FairseqTask):
             self._check_tokens()
         logger.info("%s: protocol %s, fold %s", split, *self.place)
         change, raw = self._change(split, stress)
+        if "video" in self.state.modalities and not self.data_bin.dim("video"):
+            video = None if "video" in self.sources.readers else self._video
+            _backbones.check_pictures(self.data_bin, self.state.meta, video, self.from_checkpoint)
         self.datasets[split] = RawAudioTextVideoDataset(
             self.data_bin.path,
             split,

@@ -131,7 +131,7 @@ def test_the_command_tries_it(upstream):
     [
         ("features=all", "features='all': allowed are conv, transformer"),
         ("window=59", "window=59, hop=8017: at least 60 and 1"),
-        ("layer=2", "layer=2: of features=transformer"),
+        ("layer=2", "layer=2 needs features=transformer"),
         ("features=transformer,layer=9", r"layer=9: allowed are last, weighted and -4 to 3"),
         ("dropout=0.5", "backbone option 'dropout'"),
     ],

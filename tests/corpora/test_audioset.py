@@ -221,11 +221,26 @@ def test_a_clip_that_lacks_something(audioset, parse, clips, content, reason, op
         assert (rows(prepared)[name].audio, rows(prepared)[name].video) == expected[content]
 
 
-@pytest.mark.parametrize("options", [[], ["--multilabel"]])
-def test_a_name_that_is_no_clip(audioset, parse, clips, options):
+def test_a_name_that_no_row_can_have(audioset, parse, clips):
     shutil.copyfile(clips / "both.mp4", audioset / "train" / BETWEEN / DOG / "woof.mp4")
     with pytest.raises(MMFairseqError, match=r"Dog/woof.mp4: not the name of a clip; clips are named <YTID>.mp4, "):
-        parse("audioset", audioset, *options)
+        parse("audioset", audioset, "--multilabel")
+
+
+def test_a_class_folder_takes_any_name(audioset, parse, clips):
+    folders = sorted(path for path in (audioset / "train" / BETWEEN).iterdir() if path.is_dir())[:2]
+    for folder in folders:
+        shutil.copyfile(clips / "both.mp4", folder / "take 1.mp4")
+    prepared = parse("audioset", audioset)
+    found = {name: row.labels["event"] for name, row in rows(prepared).items() if name.endswith("_take_1")}
+    assert sorted(found.values()) == [folder.name for folder in folders]
+
+
+def test_no_clip_of_any_use(audioset, parse):
+    for file in audioset.rglob("*.mp4"):
+        file.write_bytes(b"")
+    with pytest.raises(MMFairseqError, match=r"none of its 19 clips can be used: .*0 bytes"):
+        parse("audioset", audioset, "--accept-missing")
 
 
 def test_other_files_are_passed_over(audioset, parse):

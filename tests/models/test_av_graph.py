@@ -147,9 +147,10 @@ def test_a_missing_modality_is_a_zero_vector():
     assert (video[[0, 2, 3]].abs().amax(1) > 0).all()
 
 
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
 @pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
-def test_training_survives_what_is_missing(gaps):
-    model = model_of().train()
+def test_training_survives_what_is_missing(gaps, options):
+    model = model_of(**options).train()
     logits = model(*given(rows_of(gaps=gaps)))["logits"]
     sum(each.sum() for each in logits.values()).backward()
     for name, parameter in model.named_parameters():
@@ -168,6 +169,15 @@ def test_gradients_reach_every_parameter(names, options):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all()
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("layers", ["0,1", "[-1]"])
+def test_autocast(layers):
+    model = model_of(fusion_layers=layers).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(*given(rows_of()))["logits"]
+    sum(each.float().sum() for each in logits.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_normalisation_is_registered_trained_saved_and_switched():

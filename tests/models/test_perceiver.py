@@ -193,7 +193,7 @@ def test_without_video_windows_have_the_rate_of_the_option():
         ({"d_model": 400}, "d_model 400: at least 421"),
         ({"initializer_range": 0.0}, r"--initializer-range 0\.0"),
         ({"samples_per_patch": 7}, "samples_per_patch 7 does not divide the 7680 samples"),
-        ({"num_self_attention_heads": 3}, "must be divisible by"),
+        ({"num_self_attention_heads": 3}, "num_self_attention_heads . does not divide d_latents"),
         ({"num_latents": 0}, "num_latents 0: at least 1"),
         ({"num_self_attends_per_block": 999}, "num_self_attends_per_block 999: at most 256"),
         ({"image_size": 18}, "--image-size 18: a multiple of 4"),

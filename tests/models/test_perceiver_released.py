@@ -195,7 +195,7 @@ def edited(folder, tmp_path, change, weights=None):
         ({"num_self_attends_per_block": 3}, "16 weights are missing: perceiver.encoder.self_attends.2"),
         ({"num_self_attends_per_block": 1}, "16 weights are unknown: perceiver.encoder.self_attends.1"),
         ({"output_shape": [1, 4, 9, 9]}, r"output_shape is \[1, 4, 9, 9\], expected"),
-        ({"num_self_attention_heads": 3}, "must be divisible by"),
+        ({"num_self_attention_heads": 3}, "num_self_attention_heads 3 does not divide d_latents"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_told(folder, tmp_path, change, words):

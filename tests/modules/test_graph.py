@@ -100,6 +100,18 @@ def test_static_edges_are_spread_evenly(video, audio, span, starts):
     assert pairs(edges) == sorted([*first, *(pair for pair in own if pair[1] < 3 + audio)])
 
 
+@pytest.mark.parametrize("shifted", [False, True])
+def test_static_edges_stay_in_their_clip(shifted):
+    torch.manual_seed(4)
+    for _ in range(200):
+        video, audio, span = (torch.randint(low, 6, (4,)) for low in (0, 0, 1))
+        source, target = static_edges(video, audio, span, shifted)
+        clips = [torch.arange(4).repeat_interleave(counts) for counts in (video, audio)]
+        assert (clips[0][source] == clips[1][target]).all()
+        heard = torch.bincount(source, minlength=len(clips[0]))
+        assert (heard[audio[clips[0]] > 0] > 0).all()
+
+
 def test_shifted_static_edges_move_forward_through_the_whole_clip():
     torch.manual_seed(0)
     hops = set()

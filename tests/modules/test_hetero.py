@@ -144,6 +144,16 @@ def test_clip_norm_is_torchs_over_the_real_nodes_of_each_clip():
     assert norm.weight.grad.abs().min() > 0
 
 
+def test_clip_norm_of_many_nodes_in_half_precision():
+    torch.manual_seed(6)
+    norm, x = ClipNorm(512), 2 * torch.randn(2, 200, 512) + 1
+    mask = torch.arange(200) >= torch.tensor([[200], [150]])
+    x = x.masked_fill(mask[..., None], 0.0)
+    found = norm.half()(x.half(), mask)
+    assert found.dtype == torch.half
+    torch.testing.assert_close(found.float(), norm.float()(x, mask), atol=5e-3, rtol=5e-3)
+
+
 def test_dropout_is_drawn_in_training_alone():
     layer = layer_of(dropout=0.5)
     heard, x = random_graph(0)

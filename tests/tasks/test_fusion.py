@@ -12,6 +12,8 @@ from mm_fairseq.tasks import _fusion
 class Fused:
     """An architecture whose pretrained file says how wide it is."""
 
+    may_be_pretrained = True
+
     @classmethod
     def fusion_file(cls, cfg):
         return cfg.fused
@@ -54,6 +56,14 @@ def test_without_a_file_there_is_nothing(resolve):
 
 def test_a_resumed_training_does_without_the_file(resolve, tmp_path):
     assert resolve(tmp_path / "gone", {"width": 8, "layers": 2}) == ({"width": 8, "layers": 2}, None)
+
+
+def test_a_training_is_resumed_with_a_file_only_where_it_began_with_one(resolve, file, tmp_path):
+    with pytest.raises(MMFairseqError, match="begun with a pretrained fusion, now without"):
+        resolve("", {"width": 8, "layers": 2})
+    torch.save({"cfg": {"model": {"_name": "fused", "fusion_args": None}}}, tmp_path / "plain.pt")
+    with pytest.raises(MMFairseqError, match=r"begun without a pretrained fusion, now with .*fused.txt"):
+        _fusion.resolve(OmegaConf.create({"_name": "fused", "fused": str(file)}), tmp_path / "plain.pt")
 
 
 def test_a_new_training_does_not(resolve, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from databin_factory import write_data_bin
 from task_factory import model_cfg, task_of
 
 from mm_fairseq.backbones import resolve
@@ -149,3 +150,25 @@ def test_audio_of_another_rate(own_data_bin):
 def test_an_unknown_source(data_bin):
     with pytest.raises(MMFairseqError, match=r"--backbone-source 'disk'; allowed: auto, raw, cached"):
         task_of(data_bin, backbone_source="disk")
+
+
+def test_pictures_must_be_those_that_the_model_was_built_for(tmp_path):
+    folder = write_data_bin(tmp_path / "data-bin", per_class=1, frame_size=8)
+
+    def load(size):
+        made = task_of(folder, modalities="video")
+        made.build_model(model_cfg(video_backbone=f"pixels:size={size}", encoder_attention_heads=1))
+        made.load_dataset("valid")
+        return made
+
+    meta = json.loads((folder / "meta.json").read_text())
+    size, fps = meta["frame_size"], meta["fps"]
+    assert load(size).dataset("valid")
+    told = rf"{size}x{size}, the video backbone takes 16x16: .*--frame-size 16, or train with --image-size {size}"
+    with pytest.raises(MMFairseqError, match=told):
+        load(16)
+    task = load(size)
+    (folder / "meta.json").write_text(json.dumps(meta | {"fps": 2 * fps}))
+    del task.data_bin
+    with pytest.raises(MMFairseqError, match=f"{2 * fps:g} pictures a second, the model was trained on {fps:g}: "):
+        task.load_dataset("test")
