@@ -122,7 +122,8 @@ perceiver_emo() {
     if [ -n "$small" ]; then
         learn perceiver_emo audio,video 1000 --audio-backbone waveform:gain=8 --image-size 48 --num-frames 2 \
             --audio-samples-per-frame 3200 --samples-per-patch 320 --d-model 720 --num-latents 32 --d-latents 64 \
-            --num-self-attends-per-block 2 --num-self-attention-heads 4 --output-num-channels 64 --label-query-channels 64 --head-dim 64 \
+            --num-self-attends-per-block 2 --num-self-attention-heads 4 --output-num-channels 64 --label-query-channels 64 \
+            --head-dim 64 \
             --initializer-range 0.12 --perceiver-dropout 0 --head-dropout 0 --lr-scheduler polynomial_decay --lr 5e-4 \
             --warmup-updates 100 --total-num-update 1000 --clip-norm 1.0 --batch-size 16 \
             --validate-interval 4 --save-interval 4

@@ -125,6 +125,10 @@ class FusionModel(BaseFairseqModel):
         """What the backbones give, (B, T, C) for each modality that the model was built for, to (B, D)."""
         raise AssertionError("an architecture defines fuse")
 
+    def fuse_with_losses(self, features: dict[str, FeatureSeq]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `fuse`, and losses that the architecture has of its own, weighted: {name: (B)}."""
+        return self.fuse(features), {}
+
     def forward(
         self, inputs: dict[str, Tensor], padding_masks: dict[str, Tensor], augment: Mapping[str, Any] | None = None
     ) -> dict[str, dict[str, Tensor]]:
@@ -143,9 +147,10 @@ class FusionModel(BaseFairseqModel):
         augment = augment or {}
         dtype = next(self.heads.parameters()).dtype  # a backbone may compute in another one
         found = self.backbones(inputs, padding_masks, augment.get("erase"))
-        fused = self.fuse({name: FeatureSeq(each.x.to(dtype), each.padding_mask) for name, each in found.items()})
+        features = {name: FeatureSeq(each.x.to(dtype), each.padding_mask) for name, each in found.items()}
+        fused, losses = self.fuse_with_losses(features)
         logits = self.heads(fused, augment.get("partner"), augment.get("share"))
-        return {"logits": logits, "features": {"fused": fused}}
+        return {"logits": logits, "features": {"fused": fused}} | ({"losses": losses} if losses else {})
 
     def input_limits(self) -> dict[str, tuple[int, int]]:
         """Shortest and longest input of each modality in samples, tokens or frames; the dataset cuts longer ones."""

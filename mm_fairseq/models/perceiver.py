@@ -163,24 +163,11 @@ class PerceiverEmo(FusionModel):
             *(len(used), ", ".join(sorted(weights.keys() - used)), ", ".join(sorted(own.keys() - used)) or "none"),
         )
 
-    def forward(
-        self, inputs: dict[str, Tensor], padding_masks: dict[str, Tensor], augment: Mapping[str, Any] | None = None
-    ) -> dict[str, dict[str, Tensor]]:
-        """See `FusionModel.forward`; in training `losses` has `reconstruction` where it is weighted."""
-        augment = augment or {}
-        dtype = self.net.embeddings.latents.dtype
-        found = self.backbones(inputs, padding_masks, augment.get("erase"))
-        features = {name: FeatureSeq(each.x.to(dtype), each.padding_mask) for name, each in found.items()}
-        fused, error = self._fuse(features)
-        logits = self.heads(fused, augment.get("partner"), augment.get("share"))
-        out = {"logits": logits, "features": {"fused": fused}}
-        return out if error is None else {**out, "losses": {"reconstruction": self.weight * error}}
-
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
-        return self._fuse(features)[0]
+        return self.fuse_with_losses(features)[0]
 
-    def _fuse(self, features: dict[str, FeatureSeq]) -> tuple[Tensor, Tensor | None]:
-        """The decoded label, (B, D), mean over the windows of a clip, and the error of what is reconstructed, (B)."""
+    def fuse_with_losses(self, features: dict[str, FeatureSeq]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The decoded label, (B, D), mean over the windows of a clip; `reconstruction`, where it is weighted."""
         real = {name: (~each.padding_mask).sum(1) for name, each in features.items()}
         some = next(iter(real.values()))
         frames = torch.zeros_like(some)
@@ -199,7 +186,7 @@ class PerceiverEmo(FusionModel):
         label = torch.cat(labels)
         count = torch.zeros_like(some).index_add(0, rows, torch.ones_like(rows))
         mean = label.new_zeros(len(some), label.size(1)).index_add(0, rows, label) / count[:, None]
-        return mean, torch.cat(errors) if errors else None
+        return mean, {"reconstruction": self.weight * torch.cat(errors)} if errors else {}
 
     def _parts(self) -> list[str]:
         return [name for name in ("audio", "image") if name in self.net.input_preprocessor.padding]
