@@ -136,7 +136,7 @@ class AudioSet(Corpus):
                     "--multilabel and a segment csv"
                 )
             classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
-            if not classes:
+            if not any(_mp4(name.glob("*")) for name in classes):
                 raise MMFairseqError(f"{root}: no class folders with mp4 clips; RAW must be {self.raw}")
             for name in classes:
                 files = _mp4(name.glob("*"))

@@ -135,7 +135,7 @@ def check(cfg: PerceiverEmoConfig) -> None:
             f"--reconstruction-points {cfg.reconstruction_points}: without --reconstruction-weight nothing is decoded"
         )
     if cfg.image_size < BLOCK or cfg.image_size % BLOCK:
-        raise MMFairseqError(f"--image-size {cfg.image_size}: a multiple of {BLOCK}")
+        raise MMFairseqError(f"--image-size {cfg.image_size}: must be a multiple of {BLOCK}")
     if not 0 < cfg.initializer_range <= 1:
         raise MMFairseqError(f"--initializer-range {cfg.initializer_range}: above 0, at most 1")
     if not 0.1 <= cfg.longest_clip <= 3600:

@@ -31,6 +31,7 @@ Deviations from the original code, whose defects are numbered:
 """
 
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -234,11 +235,10 @@ def fusion_layers(text: str, layers: int) -> set[int]:
     Raises:
         MMFairseqError: no list of numbers, or there is no such layer.
     """
-    parts = [part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
-    try:
-        numbers = [int(part) for part in parts if part]
-    except ValueError:
-        raise MMFairseqError(f"--fusion-layers {text!r}: a comma list of layers, as -1 or 1,3, or []") from None
+    found = re.fullmatch(r"(\[?)\s*((?:-?\d+\s*(?:,\s*-?\d+\s*)*)?)(\]?)", text.strip(), re.ASCII)
+    if not found or bool(found[1]) != bool(found[3]):
+        raise MMFairseqError(f"--fusion-layers {text!r}: a comma list of layers, as -1 or 1,3, or []")
+    numbers = [int(part) for part in found[2].split(",") if part.strip()]
     if far := [number for number in numbers if not -layers <= number < layers]:
         raise MMFairseqError(f"--fusion-layers {text!r}: no layer {far[0]}; allowed: {-layers} to {layers - 1}")
     return {number % layers for number in numbers}

@@ -47,6 +47,7 @@ from ..modules.perceiver import (
 )
 from . import _perceiver
 from ._base import FusionModel
+from ._checks import flag
 from ._perceiver import AUDIO_BANDS, BLOCK, IMAGE_BANDS
 from ._perceiver_options import PerceiverEmoConfig, check, fps_of, sizes_of
 
@@ -125,7 +126,9 @@ class PerceiverEmo(FusionModel):
         try:
             self.net = _perceiver.network(self.sizes, sum(outputs.values()), parts, parts if self.weight else [])
         except ValueError as error:
-            raise MMFairseqError(f"perceiver_emo: {error}") from error
+            name, _, rest = str(error).partition(" ")
+            own = cfg.fusion_args is None and hasattr(cfg, name)
+            raise MMFairseqError(f"{flag(name)} {rest}" if own else f"perceiver_emo: {error}") from error
         width, dims = self.sizes["width"], self.backbones.dims
         self.text = TextTokens(dims["text"], width, cfg.max_len_for_text) if "text" in dims else None
         self.heads = Heads(self.sizes["output_num_channels"], {}, 0.0, hidden=False)

@@ -1,11 +1,11 @@
 """What the options choose out of a data-bin: targets and modalities."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import MMFairseqError
-from ..targets import Target, kind_of
+from ..targets import Kind, Target, kind_of
 from ._config import EmotionPredictionConfig
 
 
@@ -36,6 +36,17 @@ def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -
     if cfg.num_classes and set(outputs.values()) != {cfg.num_classes}:
         raise MMFairseqError(f"--num-classes {cfg.num_classes}, but the data-bin's targets have outputs {outputs}")
     return chosen
+
+
+def check_answers(kinds: Mapping[str, Kind], targets: Sequence[Target], place: str) -> None:
+    """See that a data-bin has at least one of the targets that a trained model answers.
+
+    Raises:
+        MMFairseqError: it has others only.
+    """
+    there = [target.name for target in targets]
+    if there and not set(there) & set(kinds):
+        raise MMFairseqError(f"{place}: its targets are {', '.join(there)}, the model answers {', '.join(kinds)}")
 
 
 def check_targets(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> None:

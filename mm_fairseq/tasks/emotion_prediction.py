@@ -219,6 +219,8 @@ class EmotionPredictionTask(FairseqTask):
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
         if "text" in self.state.modalities:
             self._check_tokens()
+        if self.from_checkpoint and (self.data_bin.path / "targets.json").is_file():
+            _choices.check_answers(self.kinds, self._all_targets(), str(self.data_bin))
         logger.info("%s: protocol %s, fold %s", split, *self.place)
         change, raw = self._change(split, stress)
         if "video" in self.state.modalities and not self.data_bin.dim("video"):

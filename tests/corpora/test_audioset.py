@@ -278,6 +278,9 @@ def test_wrong_folders(tmp_path, parse):
         parse("audioset", tmp_path / "nowhere")
     with pytest.raises(MMFairseqError, match=r"no class folders with mp4 clips; RAW must be the folder with train"):
         parse("audioset", tmp_path)
+    (tmp_path / "AudioWAV").mkdir()
+    with pytest.raises(MMFairseqError, match=r"no class folders with mp4 clips; RAW must be the folder with train"):
+        parse("audioset", tmp_path)
     for name in ("Output_clip_len_0.25_audio_101", "Output_clip_len_1.0_audio_10"):
         (tmp_path / "train" / name).mkdir(parents=True)
     with pytest.raises(MMFairseqError, match=r"train: has Output_clip_len_0.25_audio_101, .*; leave one of them there"):

@@ -295,6 +295,7 @@ BAD = [
     ({"distance": "manhattan"}, "--distance 'manhattan'; allowed: cosine, euclidean"),
     ({"cross_edges": "all"}, "--cross-edges 'all'; allowed: nearest, static"),
     ({"fusion_layers": "last"}, "--fusion-layers 'last': a comma list"),
+    ({"fusion_layers": "[0"}, r"--fusion-layers '\[0': a comma list"),
     ({"fusion_layers": "[3]"}, r"--fusion-layers '\[3\]': no layer 3; allowed: -3 to 2"),
     ({"span_over_time_between": 4}, "--span-over-time-between 4 has no effect: --cross-edges is nearest"),
     ({"cross_edges": "static", "distance": "euclidean"}, "--distance euclidean has no effect"),

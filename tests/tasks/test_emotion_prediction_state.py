@@ -53,6 +53,21 @@ def test_contradicting_modalities_of_a_validation(data_bin, options, words):
         checkpoint_task(data_bin, state, **options).load_dataset("valid")
 
 
+def test_a_data_bin_of_other_targets(data_bin, own_data_bin):
+    state = state_of(task_of(data_bin))
+    (target,) = json.loads((own_data_bin / "targets.json").read_text())
+    for kept in (True, False):
+        (own_data_bin / "targets.json").write_text(
+            json.dumps([target | {"name": "event"}, *([target] if kept else [])])
+        )
+        task = checkpoint_task(own_data_bin, state)
+        if kept:
+            task.load_dataset("valid")
+        else:
+            with pytest.raises(MMFairseqError, match="its targets are event, the model answers emotion"):
+                task.load_dataset("valid")
+
+
 # Counts of train
 
 
