@@ -291,12 +291,13 @@ def _usable(raw: Path, clips: Sequence[Clip], accept: bool, prepared: ParsedCorp
             )
         if reason:
             faults.setdefault(reason, []).append(clip.file)
+    told = []
     for reason, files in faults.items():
         rest = f" (and {len(files) - 1} more: {named([file.name for file in files[1:]])})" if files[1:] else ""
-        told = f"{files[0]}: {reason}{rest}"
-        if not accept:
-            raise MMFairseqError(f"{told}; --accept-missing goes on with what there is")
-        prepared.notes.append(f"accepted: {told}")
+        told.append(f"{files[0]}: {reason}{rest}")
+    if told and not accept:
+        raise MMFairseqError(f"{'; '.join(told)}; --accept-missing goes on with what there is")
+    prepared.notes += [f"accepted: {each}" for each in told]
     return rows
 
 
