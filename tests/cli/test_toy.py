@@ -45,7 +45,7 @@ def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
 
 def test_checkpoints_takes_a_folder_and_a_seed(tmp_path):
     assert main(["toy", "checkpoints", str(tmp_path), "--seed", "2"]) == 0
-    names = ["bert_kmeans", "fabnet", "roberta", "roberta_args", "vq_wav2vec", "wav2vec"]
+    names = ["bert_kmeans", "fabnet", "r3d_18", "roberta", "roberta_args", "vq_wav2vec", "wav2vec", "wav2vec2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
