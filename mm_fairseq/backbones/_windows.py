@@ -53,10 +53,8 @@ def encode_windows(
     return feature_seq(out, counts)
 
 
-def in_chunks(
-    windows: tuple[Tensor, ...], most: dict[str, int], encode: Callable[[Tensor], Tensor], otherwise: int = 16
-) -> Tensor:
+def in_chunks(windows: tuple[Tensor, ...], most: dict[str, int], encode: Callable[[Tensor], Tensor]) -> Tensor:
     """Encode windows of equal length together; without gradient only so many at once as `most` says of the device."""
-    step = len(windows) if torch.is_grad_enabled() else most.get(windows[0].device.type, otherwise)
+    step = len(windows) if torch.is_grad_enabled() else most.get(windows[0].device.type, 16)
     chunks = [windows[start : start + step] for start in range(0, len(windows), step)]
     return torch.cat([encode(torch.stack(chunk)) for chunk in chunks])

@@ -32,6 +32,13 @@ def check_choice(cfg: Any, option: str, choices: Collection[str]) -> None:
         raise MMFairseqError(f"{flag(option)} {getattr(cfg, option)!r}; allowed: {', '.join(choices)}")
 
 
+def check_unused(cfg: Any, usual: type, options: Collection[str], reason: str) -> None:
+    """See that options that do nothing here have their usual values, those of the class `usual`."""
+    for option in options:
+        if (value := getattr(cfg, option)) != getattr(usual, option):
+            raise MMFairseqError(f"{flag(option)} {value} has no effect: {reason}")
+
+
 def check_modalities(cfg: Any, architecture: str, modalities: Collection[str]) -> None:
     """See that a training has no modality but these."""
     if strange := sorted(set(cfg.backbone_args or ()) - set(modalities)):

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import MMFairseqError
 from . import _perceiver
 from ._base import BackboneOptions
-from ._checks import check_least, check_probabilities, flag
+from ._checks import check_least, check_probabilities, check_unused, flag
 from ._perceiver import BLOCK
 
 READS = {"audio": "waveform", "video": "pixels"}
@@ -130,10 +130,8 @@ def check(cfg: PerceiverEmoConfig) -> None:
     check_least(cfg, 1, "eval_windows", "max_len_for_text", "reconstruction_points", "head_dim")
     check_least(cfg, 0, "reconstruction_weight", "window_fps")
     check_probabilities(cfg, "head_dropout", "perceiver_dropout")
-    if not cfg.reconstruction_weight and cfg.reconstruction_points != PerceiverEmoConfig.reconstruction_points:
-        raise MMFairseqError(
-            f"--reconstruction-points {cfg.reconstruction_points}: without --reconstruction-weight nothing is decoded"
-        )
+    if not cfg.reconstruction_weight:
+        check_unused(cfg, PerceiverEmoConfig, ("reconstruction_points",), "it needs --reconstruction-weight")
     if cfg.image_size < BLOCK or cfg.image_size % BLOCK:
         raise MMFairseqError(f"--image-size {cfg.image_size}: must be a multiple of {BLOCK}")
     if not 0 < cfg.initializer_range <= 1:

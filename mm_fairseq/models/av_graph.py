@@ -46,7 +46,7 @@ from ..modules.heads import Heads
 from ..modules.hetero import CROSS, ClipNorm, HeteroLayer, convolutions
 from ..modules.pooling import Pooling
 from ._base import BackboneOptions, FusionModel
-from ._checks import check_choice, check_least, check_modalities, check_probabilities, flag
+from ._checks import check_choice, check_least, check_modalities, check_probabilities, check_unused
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class AVGraph(FusionModel):
         self.dynamic, self.self_loops, self.edge_dropout = cfg.dynamic, cfg.self_loops, cfg.adjacency_dropout
         self.cross = ("video", "audio") if len(kinds) == len(MODALITIES) else None
         if not fusing:
-            _refuse_changed(cfg, CROSS_OPTIONS, "there is no fusion layer")
+            check_unused(cfg, AVGraphConfig, CROSS_OPTIONS, "there is no fusion layer")
         elif not self.cross:
             logger.info("%s alone: there are no edges between modalities", kinds[0])
         self.norms = nn.ModuleDict({} if cfg.no_normalize else {kind: ClipNorm(dims[kind]) for kind in kinds})
@@ -166,11 +166,11 @@ class AVGraph(FusionModel):
                 reason = f"says {' and '.join(given)}"
             if reason:
                 options = (f"num_{name}_nodes", f"{name}_segment_length")
-                _refuse_changed(cfg, options, f"--{name}-backbone {reason}")
+                check_unused(cfg, AVGraphConfig, options, f"--{name}-backbone {reason}")
             elif rate:
                 found[name] = _windows(cfg, name, rate)
         if not found:
-            _refuse_changed(cfg, ("clip_seconds",), "the backbones decide what the segments are")
+            check_unused(cfg, AVGraphConfig, ("clip_seconds",), "the backbones decide what the segments are")
         return found
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
@@ -223,12 +223,6 @@ def _windows(cfg: Any, name: str, rate: float) -> dict[str, int]:
     return {"window": window, "hop": -(-(clip - window) // (nodes - 1))}
 
 
-def _refuse_changed(cfg: Any, options: tuple[str, ...], reason: str) -> None:
-    for option in options:
-        if (value := getattr(cfg, option)) != getattr(AVGraphConfig, option):
-            raise MMFairseqError(f"{flag(option)} {value} has no effect: {reason}")
-
-
 def fusion_layers(text: str, layers: int) -> set[int]:
     """The numbers of the fusion layers, from 0.
 
@@ -257,5 +251,5 @@ def _check(cfg: AVGraphConfig) -> set[int]:
     check_choice(cfg, "distance", DISTANCES)
     check_choice(cfg, "cross_edges", CROSS_EDGES)
     idle = ("distance", "cross_neighbours") if cfg.cross_edges == "static" else ("span_over_time_between",)
-    _refuse_changed(cfg, idle, f"--cross-edges is {cfg.cross_edges}")
+    check_unused(cfg, AVGraphConfig, idle, f"--cross-edges is {cfg.cross_edges}")
     return fusion_layers(cfg.fusion_layers, cfg.num_layers)

@@ -73,9 +73,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if utterances < MINIMUM:
         raise MMFairseqError(f"--utterances {utterances}: six events in two splits need at least {MINIMUM}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     rng = np.random.default_rng(seed)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ontology.json").write_text(json.dumps(_ontology(), indent=2) + "\n", encoding="utf-8")

@@ -73,9 +73,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if not MINIMUM <= utterances <= MOST:
         raise MMFairseqError(f"--utterances {utterances}: ten actors and six emotions need {MINIMUM} to {MOST}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     rng = np.random.default_rng(seed)
     for folder in ("AudioWAV", "VideoFlash", "processedResults"):
         (out / folder).mkdir(parents=True)

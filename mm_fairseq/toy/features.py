@@ -43,9 +43,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if utterances < MINIMUM:
         raise MMFairseqError(f"--utterances {utterances}: at least {MINIMUM}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     try:
         import pandas
     except ImportError as error:

@@ -107,9 +107,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if utterances < MINIMUM:
         raise MMFairseqError(f"--utterances {utterances}: the intents of three splits need at least {MINIMUM}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     rng = np.random.default_rng(seed)
     (out / "data").mkdir(parents=True)
     sizes = {"valid": utterances // 6, "test": utterances // 6}

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..errors import MMFairseqError
 from . import cues, faces, speech
 from .avi import write_avi
+from .folder import check_seed
 from .sentences import sentence
 
 SESSIONS = 5
@@ -89,8 +90,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if utterances < MINIMUM:
         raise MMFairseqError(f"--utterances {utterances}: five sessions of four classes need at least {MINIMUM}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
+    check_seed(seed)
     if any(out.glob("Session*")):
         raise MMFairseqError(f"{out}: holds Session folders already; name a new folder")
     with tqdm(total=utterances, desc="toy iemocap", unit="utt", disable=None) as bar:

@@ -97,9 +97,7 @@ def write(out: Path, utterances: int, seed: int, recordings: bool = False) -> No
     """
     if not MINIMUM <= utterances <= MOST:
         raise MMFairseqError(f"--utterances {utterances}: seven emotions need {MINIMUM} to {MOST}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     rng = np.random.default_rng(seed)
     scripts = _scripts(rng)
     persons = [speech.voice("FM"[number % 2], rng) for number in range(max(6, min(100, utterances // 20)))]

@@ -55,9 +55,7 @@ def write(out: Path, utterances: int, seed: int) -> None:
     """
     if not MINIMUM <= utterances <= MOST:
         raise MMFairseqError(f"--utterances {utterances}: {ACTORS} actors need {MINIMUM} to {MOST}")
-    if seed < 0:
-        raise MMFairseqError(f"--seed {seed}: must be 0 or more")
-    check_new(out)
+    check_new(out, seed)
     rng = np.random.default_rng(seed)
     actors = [acted.actor("MF"[index % 2], rng) for index in range(ACTORS)]
     for name in tqdm(names(utterances), desc="toy ravdess", unit="utt", disable=None):
