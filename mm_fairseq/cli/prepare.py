@@ -55,6 +55,8 @@ def show(account: dict[str, Any], console: Console) -> None:
     if account["excluded"]:
         left_out = ", ".join(f"{label} {count}" for label, count in account["excluded"].items())
         console.print(f"left out: {left_out}", highlight=False, markup=False, soft_wrap=True)
+    for clip, reason in account["known_bad"].items():
+        console.print(f"known bad, left out: {clip}: {reason}", highlight=False, markup=False, soft_wrap=True)
     for note in account["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 

@@ -41,6 +41,7 @@ class ParsedCorpus:
         seen: the same counts, as found.
         details: further counts of the corpus, for `account.json`.
         notes: sentences that the user must read.
+        known_bad: {clip: what is wrong with it}, recordings known to be damaged or lost that were left out.
         files: {path below `FILES`: what writes that file}, for corpora whose recordings or features are not files; the
             manifest's root is then `FILES`, relative to the prepared folder.
     """
@@ -53,6 +54,7 @@ class ParsedCorpus:
     seen: dict[str, int] = field(default_factory=dict)
     details: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    known_bad: dict[str, str] = field(default_factory=dict)
     files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
 
 
@@ -165,6 +167,7 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
         "published": prepared.published,
         "seen": prepared.seen,
         "details": prepared.details,
+        "known_bad": prepared.known_bad,
         "notes": prepared.notes,
     }
 
