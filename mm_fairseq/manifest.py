@@ -5,7 +5,7 @@ one column a target, and further ones: what `targets.json` names as the votes of
 by which reports are sliced. There is no quoting. An empty field is a missing modality or a missing label.
 
 Two columns are there where a corpus has them. `features`, next to `text`, is the path of an `.npz` file with float
-arrays [T, D] named `audio`, `text` or `video`: features that the corpus brings instead of recordings. `recognised`,
+arrays [T, D] named `audio`, `text` or `video`: features that the corpus brings instead of recordings. `text_asr`,
 among the further ones, is what a speech recogniser made of the utterance, beside its transcript `text`.
 
 `start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that
@@ -24,7 +24,7 @@ from .errors import MMFairseqError
 
 COLUMNS = ("id", "split", "speaker", "session", "dialogue", "turn", "start", "end", "audio", "video", "text")
 FEATURES = "features"
-RECOGNISED = "recognised"
+TEXT_ASR = "text_asr"
 MODALITIES = ("audio", "text", "video")
 
 _CONTROL = re.compile(r"[\t\n\r\x00]")

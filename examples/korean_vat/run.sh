@@ -46,9 +46,9 @@ train "$out/data-bin" "$run" --arch crossmodal_mult --protocol "$protocol" --fol
     --batch-size 64 --max-epoch 40 --patience 12 --best-checkpoint-metric ua --maximize-best-checkpoint-metric "$@"
 if [ "$modalities" = audio,text ]; then
     stress=--stress=without=audio,without=text
-    [ ! -d "$out/data-bin/recognised" ] || [ "$protocol" != by_script ] || stress+=,text=recognised
-elif [ "$modalities" = text ] && [ -d "$out/data-bin/recognised" ] && [ "$protocol" = by_script ]; then
-    stress=--stress=text=recognised
+    [ ! -d "$out/data-bin/text_asr" ] || [ "$protocol" != by_script ] || stress+=,text=text_asr
+elif [ "$modalities" = text ] && [ -d "$out/data-bin/text_asr" ] && [ "$protocol" = by_script ]; then
+    stress=--stress=text=text_asr
 fi
 score "$out/data-bin" "$run" ${stress:+"$stress"}
 mm-fairseq report "$run" "$run/report"

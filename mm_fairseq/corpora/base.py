@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import MMFairseqError
-from ..manifest import FEATURES, MODALITIES, RECOGNISED, Manifest, Utterance
+from ..manifest import FEATURES, MODALITIES, TEXT_ASR, Manifest, Utterance
 from ..registry import Registry
 from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
@@ -174,7 +174,7 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
 
 def attribute_names(manifest: Manifest, targets: Sequence[Target]) -> list[str]:
     """The manifest's further columns that are neither labels nor votes nor a transcript."""
-    taken = {RECOGNISED, *(name for target in targets for name in (target.name, target.votes))}
+    taken = {TEXT_ASR, *(name for target in targets for name in (target.name, target.votes))}
     return [name for name in manifest.extra if name not in taken]
 
 

@@ -4,7 +4,7 @@
 
 - frames `train`, `dev`, `test` and, where there is one, `test_stt`, each `.pkl` (pandas) or `.parquet`, with the
   columns `person_ix`, `audio` (samples), `Sentence`, `Emotion`. `test_stt` has the rows of `test` with the text that a
-  speech recogniser made of them: the manifest's column `recognised`. Partners are found by person and samples.
+  speech recogniser made of them: the manifest's column `text_asr`. Partners are found by person and samples.
 - the recordings themselves, `000/0-1.m2ts`: person 0, sentence 1. Sentences 1 to 50 are of one emotion, 51 to 100 of
   the next, and so on; `--blocks` names the emotions in order. What was said stands in a table, `--sentences`.
 
@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from ..errors import MMFairseqError
-from ..manifest import RECOGNISED, Manifest, Utterance, normalised
+from ..manifest import TEXT_ASR, Manifest, Utterance, normalised
 from ..targets import Target
 from ._vat_frames import EMOTIONS, Row, read_rows, recognised
 from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named
@@ -111,14 +111,14 @@ def _frames(raw: Path, files: dict[str, Path], rate: int) -> ParsedCorpus:
     heard: dict[str, list[str]] = {}
     if HEARD in files:
         heard["test"] = recognised(frames["test"], read_rows(files[HEARD]), files[HEARD])
-    prepared = _corpus(Path(FILES), ["emotion", RECOGNISED] if heard else ["emotion"])
+    prepared = _corpus(Path(FILES), ["emotion", TEXT_ASR] if heard else ["emotion"])
     writers: dict[str, Callable[[Path], Any]] = {}
     rows = prepared.manifest.utterances
     for name, split in FRAMES.items():
         for number, row in enumerate(frames[name]):
             labels = {"emotion": row.emotion}
             if heard:
-                labels[RECOGNISED] = heard[name][number] if name in heard else ""
+                labels[TEXT_ASR] = heard[name][number] if name in heard else ""
             ident = f"{name}{number:05d}_p{row.person:03d}"
             path = f"audio/{name}/{ident}.flac"
             writers[path] = partial(_write_sound, row, rate)
@@ -129,7 +129,7 @@ def _frames(raw: Path, files: dict[str, Path], rate: int) -> ParsedCorpus:
     _note_sentences(prepared)
     if heard:
         silent = sum(not text for text in heard["test"])
-        prepared.details["recognised"] = len(heard["test"]) - silent
+        prepared.details[TEXT_ASR] = len(heard["test"]) - silent
         if silent:
             prepared.notes.append(f"{silent} rows of test have no recognised text")
     _by_person(prepared)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, RECOGNISED
+from ..manifest import MODALITIES, TEXT_ASR
 from ..targets import Kind
 from .augment import audio, generator
 from .raw_items import Limits
 
-ALLOWED = f"noise=DECIBELS, text={RECOGNISED}, without=MODALITY[+MODALITY]"
+ALLOWED = f"noise=DECIBELS, text={TEXT_ASR}, without=MODALITY[+MODALITY]"
 _SEED = 0
 
 
@@ -48,7 +48,7 @@ class Stress:
                 snr = math.nan
             if math.isfinite(snr):
                 return cls(name, snr=snr)
-        if kind == "text" and value == RECOGNISED:
+        if kind == "text" and value == TEXT_ASR:
             return cls(name, text=value)
         if kind == "without" and value and set(value.split("+")) <= set(MODALITIES):
             return cls(name, without=tuple(sorted(set(value.split("+")))))

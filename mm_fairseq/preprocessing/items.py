@@ -14,7 +14,7 @@ import numpy as np
 
 from ..databin import pack_frames
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, RECOGNISED, Medium, Utterance
+from ..manifest import MODALITIES, TEXT_ASR, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError
 from ..media.audio import read_audio
 from ..media.faces import encode_jpeg, face_crops
@@ -48,7 +48,7 @@ class Form(NamedTuple):
 RAW = {
     "audio": Form("int16", 0, False, "samples"),
     "text": Form("int32", 0, False, "tokens"),
-    RECOGNISED: Form("int32", 0, False, "tokens"),
+    TEXT_ASR: Form("int32", 0, False, "tokens"),
     "video": Form("uint8", 0, True, "frames"),
 }
 
@@ -116,7 +116,7 @@ class Items:
             MediaError: there is none, or it cannot be used.
         """
         makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
-        makers = {"audio": self._audio, "text": self._text, "video": self._video, RECOGNISED: self._recognised}
+        makers = {"audio": self._audio, "text": self._text, "video": self._video, TEXT_ASR: self._text_asr}
         try:
             return self._features(stream, row) if stream in self.dims else makers[stream](row)
         except MMFairseqError:
@@ -129,7 +129,7 @@ class Items:
         """Which file of the manifest an item comes from; "" where it comes from none."""
         if stream in self.dims:
             return row.features
-        medium = None if stream in ("text", RECOGNISED) else _sound(row) if stream == "audio" else row.medium("video")
+        medium = None if stream in ("text", TEXT_ASR) else _sound(row) if stream == "audio" else row.medium("video")
         return medium.path if medium else ""
 
     @cached_property
@@ -158,9 +158,9 @@ class Items:
             raise MediaError("empty_transcript", f"no words in the transcript {row.text!r}; other utterances have some")
         return ids, len(ids)
 
-    def _recognised(self, row: Utterance) -> tuple[np.ndarray, int]:
+    def _text_asr(self, row: Utterance) -> tuple[np.ndarray, int]:
         """What a recogniser made of it; to hear nothing is no fault of the data."""
-        text = row.labels.get(RECOGNISED, "")
+        text = row.labels.get(TEXT_ASR, "")
         ids = token_ids(self._tokenizer, self._numbers, text) if text.strip() else np.empty(0, np.int32)
         return ids, len(ids)
 

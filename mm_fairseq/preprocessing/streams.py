@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, RECOGNISED, Manifest
+from ..manifest import MODALITIES, TEXT_ASR, Manifest
 from ..media import MediaError
 from ..media.features import feature_shapes
 from ..media.video import has_audio
@@ -34,8 +34,8 @@ def choose_streams(manifest: Manifest, settings: Settings) -> dict[str, Form]:
     streams = {name: feature_form(dims[name]) if name in dims else RAW[name] for name in wanted}
     if not streams:
         raise MMFairseqError(f"no utterance has {' or '.join(settings.modalities)}: nothing to binarize")
-    if streams.get("text") == RAW["text"] and any(row.labels.get(RECOGNISED, "").strip() for row in rows):
-        streams[RECOGNISED] = RAW[RECOGNISED]
+    if streams.get("text") == RAW["text"] and any(row.labels.get(TEXT_ASR, "").strip() for row in rows):
+        streams[TEXT_ASR] = RAW[TEXT_ASR]
     return streams
 
 

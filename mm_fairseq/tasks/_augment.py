@@ -67,7 +67,7 @@ class AugmentOptions(FairseqDataclass):
         default="",
         metadata={
             "help": "fairseq-validate: score each split again under each of a comma list: noise=DECIBELS (white noise "
-            "at this signal-to-noise ratio), text=recognised, without=MODALITY[+MODALITY]"
+            "at this signal-to-noise ratio), text=text_asr, without=MODALITY[+MODALITY]"
         },
     )
 

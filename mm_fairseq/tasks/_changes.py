@@ -7,7 +7,7 @@ from .. import backbones
 from ..databin import DataBin
 from ..datasets import Stress, parse_stresses
 from ..errors import MMFairseqError
-from ..manifest import RECOGNISED
+from ..manifest import TEXT_ASR
 from ._augment import MASKS, OPTIONS, flag, given
 
 NEEDS = {  # option -> the modality whose raw data it changes
@@ -25,7 +25,7 @@ def refuse(cfg: Any, overridden: Collection[str]) -> None:
     """
     if wrong := [name for name in OPTIONS if name in overridden]:
         raise MMFairseqError(
-            f"{flag(wrong[0])} is for training; fairseq-validate takes --stress noise=DECIBELS, text={RECOGNISED}, "
+            f"{flag(wrong[0])} is for training; fairseq-validate takes --stress noise=DECIBELS, text={TEXT_ASR}, "
             "without=MODALITY"
         )
     parse_stresses(cfg.get("stress") or "")

@@ -102,10 +102,10 @@ def test_prepare_exports_the_very_samples(raw, tmp_path, suffix):
         info = soundfile.info(manifest.root / row.audio)
         assert (info.samplerate, info.channels, info.subtype) == (44100, 1, "PCM_16")
         assert np.array_equal(soundfile.read(manifest.root / row.audio, dtype="int16")[0], samples)
-    heard = [row.labels["recognised"] for row in manifest.utterances]
+    heard = [row.labels["text_asr"] for row in manifest.utterances]
     assert heard == [""] * 21 + [f"들은 말 {row}" for row in range(7)]
     account = json.loads((out / "account.json").read_text())
-    assert account["details"]["recognised"] == 7
+    assert account["details"]["text_asr"] == 7
     assert account["attributes"] == {}
     again = tmp_path / "again"
     shutil.move(out, again)  # the root goes with it
@@ -251,7 +251,7 @@ def test_rows_that_were_not_heard_have_no_recognised_text(raw, parse):
     heard = raw.hear()
     raw.frames["test_stt"] = heard.iloc[:4]
     parsed = parse("korean_vat", raw.write(), "--accept-counts")
-    assert [row.labels["recognised"] for row in parsed.manifest.utterances[-7:]] == [
+    assert [row.labels["text_asr"] for row in parsed.manifest.utterances[-7:]] == [
         f"들은 말 {row}" for row in range(4)
     ] + [""] * 3
     assert "3 rows of test have no recognised text" in parsed.notes

@@ -13,7 +13,7 @@ from mm_fairseq.errors import MMFairseqError
     [
         ("noise=10", Stress("noise=10", snr=10), ("audio",)),
         ("noise=-2.5", Stress("noise=-2.5", snr=-2.5), ("audio",)),
-        ("text=recognised", Stress("text=recognised", text="recognised"), ("text",)),
+        ("text=text_asr", Stress("text=text_asr", text="text_asr"), ("text",)),
         ("without=audio", Stress("without=audio", without=("audio",)), ()),
         ("without=video+audio", Stress("without=video+audio", without=("audio", "video")), ()),
     ],
@@ -41,7 +41,7 @@ WRONG += ("without=smell", "without=", "rain=3", "noise=3@noise=3")
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_not_known(name):
-    with pytest.raises(MMFairseqError, match=r"--stress .*allowed: noise=DECIBELS, text=recognised, without=MODALITY"):
+    with pytest.raises(MMFairseqError, match=r"--stress .*allowed: noise=DECIBELS, text=text_asr, without=MODALITY"):
         stressed(f"test@{name}")
 
 

@@ -28,10 +28,10 @@ def test_from_frames_to_test_line_and_what_recognised_text_costs(korean):
     out, output = korean
     assert LAST_LINE.match(output.rstrip().splitlines()[-1]), output[-500:]
     table = output[output.index("Under stress: test") :]
-    for row in ("text=recognised", "without=audio", "without=text"):
+    for row in ("text=text_asr", "without=audio", "without=text"):
         assert row in table
     run_folder = out / "audio_text-by_script-1"
-    test, heard = (predictions(run_folder / name) for name in ("test", "test@text=recognised"))
+    test, heard = (predictions(run_folder / name) for name in ("test", "test@text=text_asr"))
     assert [row["id"] for row in test] == [row["id"] for row in heard]
     assert {row["target"] for row in test} == set(korean_vat.EMOTIONS)
     assert {tuple(row["modalities"]) for row in test} == {("audio", "text")}
@@ -58,7 +58,7 @@ def test_a_frozen_bert_runs_once(korean, tmp_path):
     options = ["--bert", tmp_path / "bert", "--accept-counts", "--", "--max-epoch", "1", *SMALL]
     output = recipe("korean_vat", korean[0].parent / "raw", tmp_path / "out", *options)
     assert LAST_LINE.match(output.rstrip().splitlines()[-1]), output[-500:]
-    assert "text=recognised" in output
+    assert "text=text_asr" in output
     run_folder = tmp_path / "out/audio_text-by_script-1"
     assert "cached features, text@hf_text" in (run_folder / "train.log").read_text()
 

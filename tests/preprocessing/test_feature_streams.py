@@ -143,30 +143,30 @@ def test_there_is_nothing_to_extract(features, tmp_path):
 def test_what_was_recognised_is_a_stream_of_the_same_symbols(corpus, tmp_path):
     for number, row in enumerate(corpus.rows):
         heard = "" if number % 3 == 0 else row.text.replace("red", "read")
-        corpus.rows[number] = replace(row, labels={**row.labels, "recognised": heard})
+        corpus.rows[number] = replace(row, labels={**row.labels, "text_asr": heard})
     plain, out = tmp_path / "plain", tmp_path / "bin"
     binarize(corpus.write(), plain, SMALL)
     manifest = corpus.out / "manifest.tsv"
-    Manifest(corpus.raw, ["emotion", "recognised"], corpus.rows).write(manifest)
+    Manifest(corpus.raw, ["emotion", "text_asr"], corpus.rows).write(manifest)
     summary = binarize(corpus.out, out, SMALL)
-    assert list(streams(out)) == ["audio", "text", "recognised"]
-    assert "recognised" not in streams(plain)
+    assert list(streams(out)) == ["audio", "text", "text_asr"]
+    assert "text_asr" not in streams(plain)
     spec = json.loads((out / "meta.json").read_text())["tokenizer"]
     tokenizer = load_tokenizer(spec, out)
     numbers = read_dictionary(out / "dict.txt")
-    for item, row in zip(StreamReader(out / "recognised", 12), corpus.rows, strict=True):
-        expected = token_ids(tokenizer, numbers, row.labels["recognised"])
+    for item, row in zip(StreamReader(out / "text_asr", 12), corpus.rows, strict=True):
+        expected = token_ids(tokenizer, numbers, row.labels["text_asr"])
         assert item.tolist() == expected.tolist()
-        assert bool(len(item)) == bool(row.labels["recognised"])
+        assert bool(len(item)) == bool(row.labels["text_asr"])
     for name in ("dict.txt", *spec["files"], "text/shard-00000.bin"):
         assert (out / name).read_bytes() == (plain / name).read_bytes()
     assert problems(out) == []
-    assert any(line.startswith("recognised: ") for line in summary)
+    assert any(line.startswith("text_asr: ") for line in summary)
 
 
 def test_what_was_recognised_does_not_keep_an_utterance(corpus, tmp_path):
-    corpus.rows[4] = replace(corpus.rows[4], audio="", text="", labels={**corpus.rows[4].labels, "recognised": "red"})
+    corpus.rows[4] = replace(corpus.rows[4], audio="", text="", labels={**corpus.rows[4].labels, "text_asr": "red"})
     corpus.write()
-    Manifest(corpus.raw, ["emotion", "recognised"], corpus.rows).write(corpus.out / "manifest.tsv")
+    Manifest(corpus.raw, ["emotion", "text_asr"], corpus.rows).write(corpus.out / "manifest.tsv")
     binarize(corpus.out, tmp_path / "bin", SMALL)
     assert {each["verdict"] for each in problems(tmp_path / "bin")} == {"quarantined"}

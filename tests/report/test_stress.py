@@ -12,7 +12,7 @@ from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.report import predictions, runs
 from mm_fairseq.report.summary import summarise
 
-STRESSES = ("noise=20", "noise=-5", "noise=10", "text=recognised", "without=audio")
+STRESSES = ("noise=20", "noise=-5", "noise=10", "text=text_asr", "without=audio")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_value_and_change_of_every_main_metric(stressed_run, tmp_path):
     assert table.title == "Under stress: test"
     assert table.columns == ("stress", "wa", "change", "ua", "change", "wf1", "change", "mf1", "change", "n")
     assert [row[0] for row in table.rows] == [
-        *("nothing", "noise=20", "noise=10", "noise=-5", "text=recognised", "without=audio")  # worse and worse
+        *("nothing", "noise=20", "noise=10", "noise=-5", "text=text_asr", "without=audio")  # worse and worse
     ]
     clean = values_of(stressed_run, "test")
     for name, *cells, n in table.rows:
@@ -55,7 +55,7 @@ def test_it_stands_in_page_markdown_and_csv(stressed_run, tmp_path):
     for file, words in (("index.html", "<h2>Under stress: test</h2>"), ("report.md", "## Under stress: test")):
         text = (tmp_path / "out" / file).read_text("utf-8")
         assert words in text
-        assert "text=recognised" in text.replace("\\", "")
+        assert "text=text_asr" in text.replace("\\", "")
     with (tmp_path / "out" / "stress.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     clean, noisy = values_of(stressed_run, "test"), values_of(stressed_run, "test@noise=10")
@@ -77,7 +77,7 @@ def test_no_word_of_it_without_stress(run_folder, tmp_path):
 def test_they_are_found_beside_a_split_or_its_file(stressed_run, part):
     run = runs.read(stressed_run / part)
     assert [summary.group.split for summary in run.stressed] == [
-        *("test@noise=20", "test@noise=10", "test@noise=-5", "test@text=recognised", "test@without=audio")
+        *("test@noise=20", "test@noise=10", "test@noise=-5", "test@text=text_asr", "test@without=audio")
     ]
     assert run.splits == ["test"]
     assert list(run.records) == ["test"]

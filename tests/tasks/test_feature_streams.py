@@ -73,6 +73,6 @@ def test_a_trained_model_wants_features_of_its_width(features):
 
 def test_what_was_recognised_is_no_attribute(own_data_bin):
     manifest = Manifest.read(own_data_bin / "manifest.tsv")
-    rows = [Utterance(row.id, labels={**row.labels, "recognised": "x", "style": "y"}) for row in manifest.utterances]
-    Manifest(manifest.root, ["emotion", "recognised", "style"], rows).write(own_data_bin / "manifest.tsv")
+    rows = [Utterance(row.id, labels={**row.labels, "text_asr": "x", "style": "y"}) for row in manifest.utterances]
+    Manifest(manifest.root, ["emotion", "text_asr", "style"], rows).write(own_data_bin / "manifest.tsv")
     assert task_of(own_data_bin).state.attributes == ["style"]

@@ -20,9 +20,9 @@ def recognised(tmp_path_factory):
     folder = write_data_bin(tmp_path_factory.mktemp("stress") / "data-bin", frame_size=8)
     texts = [np.array(item[::-1]) for item in StreamReader(folder / "text")]
     heard = [text if row % 4 else text[:0] for row, text in enumerate(texts)]
-    write_shard(folder / "recognised", 0, heard, "int32")
+    write_shard(folder / "text_asr", 0, heard, "int32")
     meta = json.loads((folder / "meta.json").read_text())
-    meta["streams"]["recognised"] = {}
+    meta["streams"]["text_asr"] = {}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 
@@ -78,9 +78,9 @@ def test_noise_is_as_loud_as_said_and_the_same_in_any_batch(recognised, state, p
 
 
 def test_recognised_text_is_read_in_place_of_the_transcript(recognised, state, plain):
-    task = validating(recognised, state, "test@text=recognised")
-    found = inputs(task, "test@text=recognised")
-    rows = task.dataset("test@text=recognised").rows
+    task = validating(recognised, state, "test@text=text_asr")
+    found = inputs(task, "test@text=text_asr")
+    rows = task.dataset("test@text=text_asr").rows
     for (row, name), x in found.items():
         if name != "text":
             assert np.array_equal(x, plain[row, name])
@@ -133,10 +133,8 @@ def test_what_cannot_be_done_is_refused(recognised, state, split):
 def test_all_are_looked_at_before_the_first_split_is_scored(recognised, data_bin, state):
     with pytest.raises(MMFairseqError, match=r"--stress 'rain=1'; allowed"):
         checkpoint_task(recognised, state, stress="noise=10,rain=1")
-    with pytest.raises(
-        MMFairseqError, match=r"text=recognised: .* has no recognised texts; give the manifest a column"
-    ):
-        validating(data_bin, state, "test", stress="noise=10,text=recognised")
+    with pytest.raises(MMFairseqError, match=r"text=text_asr: .* has no recognised texts; give the manifest a column"):
+        validating(data_bin, state, "test", stress="noise=10,text=text_asr")
     with pytest.raises(MMFairseqError, match=r"--stress noise=10 changes raw audio, which cached features do not show"):
         validating(recognised, state, "test", backbone_source="cached", stress="noise=10", modalities="audio")
 
@@ -168,7 +166,7 @@ def test_validation_in_training_may_be_under_stress(recognised):
 
 
 def test_a_model_under_stress_answers(recognised, state):
-    task = validating(recognised, state, "test@text=recognised")
+    task = validating(recognised, state, "test@text=text_asr")
     torch.manual_seed(0)
-    (log,) = logs_of(task, batches_of(task.dataset("test@text=recognised"), 8))
+    (log,) = logs_of(task, batches_of(task.dataset("test@text=text_asr"), 8))
     assert np.isfinite(log["_results"]["scores"]["emotion"]).all()
