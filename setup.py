@@ -11,6 +11,7 @@ HF = ["transformers>=5,<6", "tokenizers>=0.22", "safetensors>=0.6"]
 OPENSMILE = ["opensmile>=2.6"]
 PANDAS = ["pandas>=2.2", "pyarrow>=16"]
 GRAPH = ["torch_geometric>=2.7,<3"]
+HDF5 = ["h5py>=3.12"]
 
 setup(
     name="mm-fairseq",
@@ -55,10 +56,12 @@ setup(
         "opensmile": OPENSMILE,
         "pandas": PANDAS,
         "graph": GRAPH,
+        "hdf5": HDF5,
         "perceiver": HF,
         "dev": [
             *HF,
             *GRAPH,
+            *HDF5,
             *OPENSMILE,
             *PANDAS,
             "hypothesis>=6.100",
