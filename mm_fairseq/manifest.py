@@ -4,9 +4,10 @@ Line 1 is `# root=DIR` (absolute, or relative to the manifest), line 2 the colum
 one column a target, and further ones: what `targets.json` names as the votes of annotators, and attributes (style, sex)
 by which reports are sliced. There is no quoting. An empty field is a missing modality or a missing label.
 
-Two columns are there where a corpus has them. `features`, next to `text`, is the path of an `.npz` file with float
+Three columns are there where a corpus has them. `features`, next to `text`, is the path of an `.npz` file with float
 arrays [T, D] named `audio`, `text` or `video`: features that the corpus brings instead of recordings. `text_asr`,
-among the further ones, is what a speech recogniser made of the utterance, beside its transcript `text`.
+among the further ones, is what a speech recogniser made of the utterance, beside its transcript `text`; `context`,
+among them too, what was said before it in its dialogue.
 
 `start` and `end` say where the utterance lies in its recording, in seconds, and cut both audio and video. A file that
 is cut already, or cut elsewhere, says so behind its path with a W3C media fragment (https://www.w3.org/TR/media-frags/):
@@ -25,6 +26,7 @@ from .errors import MMFairseqError
 COLUMNS = ("id", "split", "speaker", "session", "dialogue", "turn", "start", "end", "audio", "video", "text")
 FEATURES = "features"
 TEXT_ASR = "text_asr"
+CONTEXT = "context"
 MODALITIES = ("audio", "text", "video")
 
 _CONTROL = re.compile(r"[\t\n\r\x00]")

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import MMFairseqError
-from ..manifest import FEATURES, MODALITIES, TEXT_ASR, Manifest, Utterance
+from ..manifest import CONTEXT, FEATURES, MODALITIES, TEXT_ASR, Manifest, Utterance
 from ..registry import Registry
 from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
@@ -173,8 +173,8 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
 
 
 def attribute_names(manifest: Manifest, targets: Sequence[Target]) -> list[str]:
-    """The manifest's further columns that are neither labels nor votes nor a transcript."""
-    taken = {TEXT_ASR, *(name for target in targets for name in (target.name, target.votes))}
+    """The manifest's further columns that are neither labels nor votes nor a transcript nor the context."""
+    taken = {TEXT_ASR, CONTEXT, *(name for target in targets for name in (target.name, target.votes))}
     return [name for name in manifest.extra if name not in taken]
 
 

@@ -20,21 +20,18 @@ class Record:
     fields: dict[str, str]
 
 
-def read_table(file: Path, delimiter: str = "auto") -> tuple[list[str], list[Record]]:
+def read_table(file: Path, delimiter: str = "auto", text: str | None = None) -> tuple[list[str], list[Record]]:
     """Header and records of a csv or tsv file. Records without any content are passed over.
+
+    Args:
+        file: the table.
+        delimiter: a name of `DELIMITERS`, or "auto".
+        text: what the file holds, where the caller has decoded it.
 
     Raises:
         MMFairseqError: the file is missing, is not UTF-8, or a record has another number of fields than the header.
     """
-    if not file.is_file():
-        raise MMFairseqError(f"{file}: no such file")
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise MMFairseqError(
-            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
-        ) from None
+    text = _decoded(file) if text is None else text
     sign = DELIMITERS.get(delimiter) or _guess(file, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
     header: list[str] = []
@@ -64,16 +61,28 @@ def read_table(file: Path, delimiter: str = "auto") -> tuple[list[str], list[Rec
     return header, records
 
 
-def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto") -> list[Record]:
-    """Records of a table that has at least these columns.
+def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto", text: str | None = None) -> list[Record]:
+    """Records of a table that has at least these columns; arguments as `read_table`.
 
     Raises:
         MMFairseqError: as `read_table`, or `file:1`: a column is missing.
     """
-    header, records = read_table(file, delimiter)
+    header, records = read_table(file, delimiter, text)
     if missing := [column for column in columns if column not in header]:
         raise MMFairseqError(f"{file}:1: no column {missing[0]!r}; columns: {', '.join(map(repr, header))}")
     return records
+
+
+def _decoded(file: Path) -> str:
+    if not file.is_file():
+        raise MMFairseqError(f"{file}: no such file")
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise MMFairseqError(
+            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
+        ) from None
 
 
 def _guess(file: Path, text: str) -> str:

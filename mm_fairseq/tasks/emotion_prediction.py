@@ -25,7 +25,7 @@ from ..datasets import (
     stressed,
 )
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, TEXT_ASR, Utterance, normalised
+from ..manifest import CONTEXT, MODALITIES, TEXT_ASR, Utterance, normalised
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _augment, _backbones, _changes, _choices, _fusion, _results, _run
@@ -113,7 +113,8 @@ class EmotionPredictionTask(FairseqTask):
         return _choices.given_modalities(self.cfg, there) if self.from_checkpoint else there
 
     def _find_attributes(self) -> list[str]:
-        taken = {TEXT_ASR, *(column for target in self._all_targets() for column in (target.name, target.votes))}
+        taken = {TEXT_ASR, CONTEXT}
+        taken.update(column for target in self._all_targets() for column in (target.name, target.votes))
         return [column for column in self.data_bin.manifest.extra if column not in taken]
 
     def _count_positives(self) -> dict[str, Any]:
