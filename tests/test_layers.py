@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "losses": set(),
     "kinds": {"errors", "registry", "metrics", "losses"},
     "targets": {"errors", "kinds"},
+    "baselines": {"metrics", "targets"},
     "fairseq_compat": {"errors"},
     "corpora": CONTRACTS,
     "media": CONTRACTS,
@@ -31,12 +32,13 @@ ALLOWED: dict[str, set[str]] = {
     "modules": {"errors", "registry"},
     "toy": CONTRACTS,
     "report": CONTRACTS | {"metrics", "resampling", "tables"},
-    "preprocessing": CONTRACTS | {"versions", "corpora", "media", "databin", "datasets", "backbones"},
+    "preprocessing": CONTRACTS | {"versions", "baselines", "corpora", "media", "databin", "datasets", "backbones"},
     "datasets": CONTRACTS | {"databin", "media"},
     "backbones": {"errors", "registry", "modules", "fairseq_compat"},
     "models": {"errors", "registry", "targets", "backbones", "modules", "fairseq_compat"},
     "criterions": CONTRACTS | {"losses", "metrics", "fairseq_compat"},
-    "tasks": CONTRACTS | {"versions", "metrics", "datasets", "databin", "backbones", "models", "fairseq_compat"},
+    "tasks": CONTRACTS
+    | {"versions", "metrics", "baselines", "datasets", "databin", "backbones", "models", "fairseq_compat"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
     "evaluation": {"errors", "versions", "tables", "metrics", "resampling", "report", "databin", "backbones"},
@@ -50,6 +52,7 @@ WITHOUT = {
     "corpora": {"torch", "fairseq"},
     "databin": {"fairseq"},
     "metrics": {"torch", "fairseq"},
+    "baselines": {"torch", "fairseq"},
     "modules": {"fairseq"},
     "report": {"torch", "torchaudio", "torchvision", "fairseq"},
 }
