@@ -7,6 +7,6 @@
 # Interrupted, it goes on where it was when it is started again.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-flags=(--accept-counts --swap-faces)
+flags=(--accept-counts --accept-missing --swap-faces --vad)
 valued=(--classes)
 build iemocap "$@"

@@ -1,12 +1,20 @@
 """IEMOCAP (Busso et al. 2008, https://doi.org/10.1007/s10579-008-9076-6), read from `IEMOCAP_full_release`.
 
-Four classes: neu, sad, ang, hap, where `exc` (excited) counts as `hap`. Six classes: neu, sad, ang, hap, exc, fru,
-where `exc` stays a class of its own, as in DialogueRNN (https://arxiv.org/abs/1811.00405) and the work that follows it.
-Utterances with any other label, and `xxx` (the raters did not agree), are left out and counted.
+Classes by their number; utterances with any other label, and `xxx` (no agreement), are left out and counted:
+
+- 4: neu, sad, ang, hap, where `exc` (excited) counts as `hap`;
+- 5: the same and fru (frustrated);
+- 6: neu, sad, ang, hap, exc, fru, where `exc` stays a class of its own, as in DialogueRNN
+  (https://arxiv.org/abs/1811.00405) and the work that follows it;
+- 9: all that the raters agreed on but `oth`: the six and sur, fea, dis.
 
 The votes are those of the evaluators, lines `C-E2:<tab>Neutral;<tab>()`; what the actors said of themselves (`C-F1`,
 `C-M1`) does not count. Who names several emotions (`Neutral; Frustration;`) gives each an equal share of one vote;
 votes for labels outside the classes are dropped.
+
+`--vad` adds valence, activation (elsewhere called arousal) and dominance as numbers, on a scale of 1 to 5: the means
+over the evaluators that the corpus itself gives behind the label. Every rated utterance has them, so all are kept:
+those outside the classes without an emotion, and without votes, which would be for what was not agreed on.
 
 Published counts: all 10,039 rated utterances are neu 1708, sad 1084, ang 1103, hap 595, exc 1041, fru 1849, sur 107,
 fea 40, dis 2, oth 3, xxx 2507.
@@ -17,56 +25,34 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target
+from ._emo_evaluation import DIMENSIONS, LABELS, NAMES, Turn, dimensions, evaluators_votes, read_evaluation
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line, read_text
-from .votes import shared, summed, votes_text
+from .recordings import Faults, archive_hint
+from .votes import votes_text
 
-LABELS = ("neu", "sad", "ang", "hap", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
-MAPS = {
-    4: {"neu": "neu", "sad": "sad", "ang": "ang", "hap": "hap", "exc": "hap"},
-    6: {label: label for label in ("neu", "sad", "ang", "hap", "exc", "fru")},
-}
+FOUR = {"neu": "neu", "sad": "sad", "ang": "ang", "hap": "hap", "exc": "hap"}
+SIX = {label: label for label in ("neu", "sad", "ang", "hap", "exc", "fru")}
+MAPS = {4: FOUR, 5: FOUR | {"fru": "fru"}, 6: SIX, 9: SIX | {label: label for label in ("sur", "fea", "dis")}}
+RATED = 10039
+_EACH = {"neu": 1708, "sad": 1084, "ang": 1103, "hap": 595, "exc": 1041, "fru": 1849, "sur": 107, "fea": 40, "dis": 2}
 PUBLISHED = {
     4: {"all": 5531, "neu": 1708, "sad": 1084, "ang": 1103, "hap": 1636}
     | {"Session1": 1085, "Session2": 1023, "Session3": 1151, "Session4": 1031, "Session5": 1241},
-    6: {"all": 7380, "neu": 1708, "sad": 1084, "ang": 1103, "hap": 595, "exc": 1041, "fru": 1849},
+    5: {"all": 7380, "neu": 1708, "sad": 1084, "ang": 1103, "hap": 1636, "fru": 1849},
+    6: {"all": 7380} | {label: _EACH[label] for label in SIX},
+    9: {"all": 7529} | _EACH,
 }
+SCALE = (1, 5)
 SESSIONS = (1, 2, 3, 4, 5)
-NAMES = {
-    "neutral": "neu",
-    "neutral state": "neu",
-    "happiness": "hap",
-    "sadness": "sad",
-    "anger": "ang",
-    "surprise": "sur",
-    "fear": "fea",
-    "disgust": "dis",
-    "frustration": "fru",
-    "excited": "exc",
-    "other": "oth",
-}
 STYLES = {"impro": "improvised", "script": "scripted"}
+FOLDERS = {"audio": "sentences/wav", "video": "dialog/avi/DivX", "text": "dialog/transcriptions"}
 
-_RATED = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[.*\]\s*$")
-_ID = re.compile(r"(Ses0([1-5])([FM])_\w+)_([FM])\d{3}$")
-_RATER = re.compile(r"C-E\d*:\s*([^(]*)")
 _STYLE = re.compile(r"Ses0[1-5][FM]_(impro|script)")
 _SPOKEN = re.compile(r"(Ses0[1-5][FM]_\w+)\s*\[[^\]]*\]\s*:?(.*)$")
-
-
-class Turn(NamedTuple):
-    """One utterance of an EmoEvaluation file. Times in seconds; evaluators as (line, what they named)."""
-
-    start: float
-    end: float
-    id: str
-    label: str
-    line: int
-    evaluators: tuple[tuple[int, str], ...] = ()
 
 
 def face_region(dialogue: str, speaker: str, swap: bool = False) -> str:
@@ -81,11 +67,15 @@ def face_region(dialogue: str, speaker: str, swap: bool = False) -> str:
 
 @dataclass
 class Aside:
-    """What is left out or wanting, gathered over all sessions: labels, ids without a transcript, evaluators' lines."""
+    """What is left out or wanting, gathered over all sessions: labels, ids without a transcript, evaluators' lines,
+    and files.
+    """
 
     labels: Counter[str] = field(default_factory=Counter)
     silent: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 @CORPORA.register("iemocap")
@@ -98,7 +88,22 @@ class Iemocap(Corpus):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--classes", type=int, choices=sorted(MAPS), default=4, help="4 (exc as hap) or 6 (with exc and fru)"
+            "--classes",
+            type=int,
+            choices=sorted(MAPS),
+            default=4,
+            help="4 (exc as hap), 5 (with fru too), 6 (with exc and fru) or 9 (all but other) (default: 4)",
+        )
+        parser.add_argument(
+            "--vad",
+            action="store_true",
+            help="valence, activation and dominance as further targets, of all rated utterances; those outside the "
+            "classes have no emotion",
+        )
+        parser.add_argument(
+            "--accept-missing",
+            action="store_true",
+            help="go on without recordings and transcriptions that are missing, empty or git-lfs pointers",
         )
         parser.add_argument(
             "--accept-counts", action="store_true", help="go on where the counts differ from the published ones"
@@ -114,32 +119,35 @@ class Iemocap(Corpus):
         root = nested if nested.is_dir() and not (raw / "Session1").is_dir() else raw
         for session in SESSIONS:
             folder = root / f"Session{session}" / "dialog" / "EmoEvaluation"
-            if not folder.is_dir():
-                raise MMFairseqError(f"{folder}: no such folder; RAW must be {self.raw}")
+            if not any(folder.glob("Ses*.txt")):
+                what = "no Ses*.txt in it" if folder.is_dir() else "no such folder"
+                raise MMFairseqError(f"{folder}: {what}; RAW must be {self.raw}{archive_hint(raw)}")
         labels = MAPS[args.classes]
+        numbers = DIMENSIONS if args.vad else ()
+        emotion = Target("emotion", "single", tuple(dict.fromkeys(labels.values())), votes="emotion_votes")
         prepared = ParsedCorpus(
-            Manifest(root, ["emotion", "emotion_votes", "style"], []),
-            [Target("emotion", "single", tuple(dict.fromkeys(labels.values())), votes="emotion_votes")],
+            Manifest(root, ["emotion", "emotion_votes", *numbers, "style"], []),
+            [emotion, *(Target(name, "regression") for name in numbers)],
             protocols={},
-            published=PUBLISHED[args.classes],
+            published=PUBLISHED[args.classes] | ({"rated": RATED} if args.vad else {}),
         )
         aside = Aside()
+        media = _media(root, prepared)
         for session in SESSIONS:
-            self._parse_session(session, labels, args.swap_faces, prepared, aside)
+            self._parse_session(session, labels, args, media, prepared, aside)
+        aside.faults.settle(args.accept_missing, prepared.notes)
         rows = prepared.manifest.utterances
-        prepared.excluded = {label: aside.labels[label] for label in LABELS if aside.labels[label]}
-        prepared.details["evaluated"] = len(rows) + aside.labels.total()
-        prepared.details["without_transcript"] = len(aside.silent)
-        prepared.details["evaluators_not_understood"] = len(aside.unknown)
-        if aside.silent:
-            prepared.notes.append(f"{len(aside.silent)} utterances have no transcript: {named(aside.silent)}")
-        if aside.unknown:
-            prepared.notes.append(
-                f"{len(aside.unknown)} evaluators named nothing, or what is no emotion of the corpus "
-                f"({', '.join(name.capitalize() for name in NAMES)}), which did not count: {named(aside.unknown)}"
-            )
-        prepared.seen = {"all": len(rows)} | dict(Counter(row.labels["emotion"] for row in rows))
-        prepared.seen |= dict(Counter(row.session for row in rows))
+        if args.vad:
+            prepared.details |= {f"without_emotion_{label}": n for label in LABELS if (n := aside.labels[label])}
+        else:
+            prepared.excluded |= {label: aside.labels[label] for label in LABELS if aside.labels[label]}
+        evaluated = len(rows) + sum(prepared.excluded.values())
+        prepared.details["evaluated"] = evaluated
+        _tell(aside, prepared)
+        labelled = [row for row in rows if row.labels["emotion"]]
+        prepared.seen = {"all": len(labelled), "rated": evaluated}
+        prepared.seen |= dict(Counter(row.labels["emotion"] for row in labelled))
+        prepared.seen |= dict(Counter(row.session for row in labelled))
         prepared.protocols["leave_one_session_out"] = leave_one_session_out(rows)
         return prepared
 
@@ -147,31 +155,39 @@ class Iemocap(Corpus):
         self,
         session: int,
         labels: dict[str, str],
-        swap: bool,
+        args: argparse.Namespace,
+        media: set[str],
         prepared: ParsedCorpus,
         aside: Aside,
     ) -> None:
         root, base = prepared.manifest.root, f"Session{session}"
-        has_audio = _has_folder(root / base / "sentences" / "wav", prepared, "audio")
-        has_video = _has_folder(root / base / "dialog" / "avi" / "DivX", prepared, "video")
-        lost: dict[str, list[str]] = {"audio": [], "video": []}
+        here = {name for name in media if aside.faults.folder(root / base / FOLDERS[name])}
         for file in sorted((root / base / "dialog" / "EmoEvaluation").glob("Ses*.txt")):
             dialogue = file.stem
             turns = read_evaluation(file, session)
-            texts = _transcripts(root / base / "dialog" / "transcriptions" / file.name, prepared)
-            rated = {turn.id for turn in turns}
-            unrated = [i for i in texts if i not in rated]
-            _add(prepared, "transcripts_of_overlapping_speech", sum("XX" in i for i in unrated))
-            if strange := [i for i in unrated if "XX" not in i]:
-                _add(prepared, "transcripts_without_evaluation", len(strange))
-                prepared.notes.append(f"{dialogue}: {len(strange)} transcripts have no evaluation: {named(strange)}")
+            texts: dict[str, str] = {}
+            spoken = root / base / FOLDERS["text"] / file.name
+            if "text" in here and aside.faults.check(spoken):
+                texts = _transcripts(spoken, prepared)
+            _tell_unrated(dialogue, turns, texts, prepared)
             for order, turn in enumerate(turns):
-                if turn.label not in labels:
+                where = f"{file}:{turn.line}: utterance {turn.id!r}"
+                fields = {"emotion": "", "emotion_votes": "", "style": style(dialogue)}
+                if args.vad:
+                    fields |= dimensions(turn, where)
+                    if any(not SCALE[0] <= float(fields[name]) <= SCALE[1] for name in DIMENSIONS):
+                        aside.beyond.append(turn.id)
+                if turn.label in labels:
+                    votes, unknown = evaluators_votes(turn, labels)
+                    aside.unknown += [f"{file.relative_to(root).as_posix()}:{line}: {text!r}" for line, text in unknown]
+                    fields |= {"emotion": labels[turn.label], "emotion_votes": votes_text(votes)}
+                else:
                     aside.labels[turn.label] += 1
-                    continue
+                    if not args.vad:
+                        continue
                 letter = turn.id[-4]
-                votes, unknown = evaluators_votes(turn, labels)
-                aside.unknown += [f"{file.relative_to(root).as_posix()}:{line}: {text!r}" for line, text in unknown]
+                audio = f"{base}/{FOLDERS['audio']}/{dialogue}/{turn.id}.wav"
+                video = f"{base}/{FOLDERS['video']}/{dialogue}.avi"
                 row = Utterance(
                     id=turn.id,
                     speaker=f"Ses0{session}{letter}",
@@ -180,81 +196,20 @@ class Iemocap(Corpus):
                     turn=str(order),
                     start=turn.start,
                     end=turn.end,
-                    audio=f"{base}/sentences/wav/{dialogue}/{turn.id}.wav#t=0" if has_audio else "",
-                    video=f"{base}/dialog/avi/DivX/{dialogue}.avi{face_region(dialogue, letter, swap)}"
-                    if has_video
+                    audio=f"{audio}#t=0" if "audio" in here and aside.faults.check(root / audio) else "",
+                    video=f"{video}{face_region(dialogue, letter, args.swap_faces)}"
+                    if "video" in here and aside.faults.check(root / video)
                     else "",
                     text=texts.get(turn.id, ""),
-                    labels={
-                        "emotion": labels[turn.label],
-                        "emotion_votes": votes_text(votes),
-                        "style": style(dialogue),
-                    },
+                    labels=fields,
                 )
+                if aside.faults and not (row.audio or row.video or row.text):
+                    prepared.excluded["no recording"] = prepared.excluded.get("no recording", 0) + 1
+                    continue
                 check_row(row, root, file, turn.line)
-                for modality, ids in lost.items():
-                    medium = row.medium(modality)
-                    if medium and not (root / medium.path).is_file():
-                        ids.append(row.id)
                 if not row.text:
                     aside.silent.append(row.id)
                 prepared.manifest.utterances.append(row)
-        for modality, ids in lost.items():
-            if ids:
-                prepared.notes.append(f"{base}: the {modality} file of {len(ids)} utterances is missing: {named(ids)}")
-
-
-def read_evaluation(file: Path, session: int) -> list[Turn]:
-    """The rated utterances of one dialogue in the order of time, with the evaluators' lines below each.
-
-    Raises:
-        MMFairseqError: a bracketed line that is no rated utterance of this dialogue, an unknown label, an id twice.
-    """
-    turns: dict[str, Turn] = {}
-    name = ""
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        if (rater := _RATER.match(line)) and name:
-            turns[name] = turns[name]._replace(evaluators=(*turns[name].evaluators, (number, rater[1].strip())))
-        if not line.startswith("["):
-            continue
-        match = _RATED.match(line)
-        if not match:
-            raise MMFairseqError(
-                f"{file}:{number}: expected '[START - END] ID LABEL [VALENCE, ACTIVATION, DOMINANCE]', "
-                f"not {line[:60]!r}"
-            )
-        start, end, name, label = match.groups()
-        where = f"{file}:{number}: utterance {name!r}"
-        parts = _ID.match(name)
-        if not parts or parts[1] != file.stem or int(parts[2]) != session:
-            raise MMFairseqError(
-                f"{where}: an id of this file is {file.stem}_F000 or {file.stem}_M000, in Session{session}"
-            )
-        if label not in LABELS:
-            raise MMFairseqError(f"{where}: label {label!r} is none of {', '.join(LABELS)}")
-        if name in turns:
-            raise MMFairseqError(f"{where}: the id stands already in line {turns[name].line}")
-        try:
-            turns[name] = Turn(float(start), float(end), name, label, number)
-        except ValueError:
-            raise MMFairseqError(f"{where}: [{start} - {end}] are not two times in seconds") from None
-    return sorted(turns.values())
-
-
-def evaluators_votes(turn: Turn, labels: dict[str, str]) -> tuple[dict[str, float], list[tuple[int, str]]]:
-    """The evaluators' votes, {class: number}, and the lines with a name that is none of `NAMES`, or with none at all.
-
-    Args:
-        turn: the utterance.
-        labels: {label: class}; other labels get no votes.
-    """
-    ballots, unknown = [], []
-    for line, text in turn.evaluators:
-        said = [name.strip().lower() for name in text.split(";") if name.strip()]
-        if not said or not set(said) <= NAMES.keys():
-            unknown.append((line, text))
-        ballots.append(shared([labels.get(NAMES.get(name, ""), "") for name in said]))
-    return summed(ballots, dict.fromkeys(labels.values())), unknown
 
 
 def style(dialogue: str) -> str:
@@ -279,11 +234,43 @@ def leave_one_session_out(rows: list[Utterance]) -> dict[str, Fold]:
     return folds
 
 
+def _media(root: Path, prepared: ParsedCorpus) -> set[str]:
+    """The modalities that any session has; a copy may do without the videos, but not without those of one session."""
+    there = {
+        name for name, folder in FOLDERS.items() if any((root / f"Session{n}" / folder).is_dir() for n in SESSIONS)
+    }
+    prepared.notes += [f"no {name}: {FOLDERS[name]} is in no session" for name in FOLDERS if name not in there]
+    return there
+
+
+def _tell(aside: Aside, prepared: ParsedCorpus) -> None:
+    prepared.details["without_transcript"] = len(aside.silent)
+    prepared.details["evaluators_not_understood"] = len(aside.unknown)
+    if aside.silent:
+        prepared.notes.append(f"{len(aside.silent)} utterances have no transcript: {named(aside.silent)}")
+    if aside.unknown:
+        prepared.notes.append(
+            f"{len(aside.unknown)} evaluators named nothing, or what is no emotion of the corpus "
+            f"({', '.join(name.capitalize() for name in NAMES)}), which did not count: {named(aside.unknown)}"
+        )
+    if aside.beyond:
+        prepared.notes.append(
+            f"{len(aside.beyond)} utterances have a dimension outside {SCALE[0]} to {SCALE[1]}, kept as it stands: "
+            f"{named(aside.beyond)}"
+        )
+
+
+def _tell_unrated(dialogue: str, turns: list[Turn], texts: dict[str, str], prepared: ParsedCorpus) -> None:
+    rated = {turn.id for turn in turns}
+    unrated = [i for i in texts if i not in rated]
+    _add(prepared, "transcripts_of_overlapping_speech", sum("XX" in i for i in unrated))
+    if strange := [i for i in unrated if "XX" not in i]:
+        _add(prepared, "transcripts_without_evaluation", len(strange))
+        prepared.notes.append(f"{dialogue}: {len(strange)} transcripts have no evaluation: {named(strange)}")
+
+
 def _transcripts(file: Path, prepared: ParsedCorpus) -> dict[str, str]:
     """{id: transcript} of one dialogue. Lines without an id (`M: Yeah.`) are nobody's utterance and only counted."""
-    if not file.is_file():
-        prepared.notes.append(f"{file.relative_to(prepared.manifest.root)}: no such transcription")
-        return {}
     texts: dict[str, str] = {}
     for line in filter(str.strip, read_text(file).splitlines()):
         match = _SPOKEN.match(line.strip())
@@ -292,15 +279,6 @@ def _transcripts(file: Path, prepared: ParsedCorpus) -> dict[str, str]:
         else:
             _add(prepared, "transcript_lines_without_id", 1)
     return texts
-
-
-def _has_folder(folder: Path, prepared: ParsedCorpus, modality: str) -> bool:
-    found = folder.is_dir()
-    if not found:
-        prepared.notes.append(
-            f"no {modality} in {folder.relative_to(prepared.manifest.root).as_posix()}: the folder is missing"
-        )
-    return found
 
 
 def _add(prepared: ParsedCorpus, name: str, count: int) -> None:

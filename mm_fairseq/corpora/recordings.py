@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import MMFairseqError
+from .base import named
+
 _POINTER = b"version https://git-lfs"
 _SMALL = 1024  # bytes; a git-lfs pointer has some 130
 _TRACKS = {b"vide": "video", b"soun": "audio"}
 _INSIDE = {b"moov": {b"trak"}, b"trak": {b"mdia"}, b"mdia": {b"hdlr"}}
 
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".part")
+
+MISSING = "no such file: copy or fetch it"
 EMPTY = "0 bytes in it: copy or fetch it again"
 POINTER = "a git-lfs pointer, a text in place of the recording: `git lfs pull` fetches it"
 
@@ -24,9 +30,75 @@ def is_pointer(file: Path) -> bool:
 
 def fault(file: Path) -> str:
     """Why a file holds no recording, and what to do; "" where it may hold one."""
-    if not file.stat().st_size:
-        return EMPTY
+    try:
+        if not file.stat().st_size:
+            return EMPTY
+    except FileNotFoundError:
+        return MISSING
     return POINTER if is_pointer(file) else ""
+
+
+def archive_hint(raw: Path) -> str:
+    """The end of a message that something is not in `raw`: which archives lie there instead; "" where none does."""
+    if raw.is_file() and raw.suffix.lower() in _ARCHIVES:
+        return f"; {raw.name} is an archive: extract it first"
+    found = sorted(path.name for path in raw.glob("*") if path.suffix.lower() in _ARCHIVES and path.is_file())
+    return f"; there are archives in {raw}: extract {named(found)} first" if found else ""
+
+
+class Faults:
+    """Files that hold nothing, gathered over a corpus, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, list[Path]] = {}
+        self.others: list[str] = []
+        self._seen: dict[Path, bool] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.others)
+
+    def check(self, file: Path) -> bool:
+        """Whether a file may hold a recording; each is looked at once."""
+        if file not in self._seen:
+            reason = fault(file)
+            self._seen[file] = not reason
+            if reason:
+                self.add(file, reason)
+        return self._seen[file]
+
+    def folder(self, folder: Path) -> bool:
+        """Whether a folder that the corpus should have is there."""
+        if not folder.is_dir():
+            self.say(f"{folder}: no such folder")
+            return False
+        return True
+
+    def add(self, file: Path, reason: str) -> None:
+        """Gather a file with what is wrong with it and what to do."""
+        self.files.setdefault(reason, []).append(file)
+
+    def say(self, text: str) -> None:
+        """Gather what is wrong but is no single file's fault."""
+        self.others.append(text)
+
+    def told(self) -> list[str]:
+        """One text a reason, with the first file, the number of the others and the names of some."""
+        out = []
+        for reason, files in self.files.items():
+            rest = f" (and {len(files) - 1} more: {named([file.name for file in files[1:]])})" if files[1:] else ""
+            out.append(f"{files[0]}: {reason}{rest}")
+        return out + self.others
+
+    def settle(self, accept: bool, notes: list[str], going_on: str = "without them") -> None:
+        """Note what was gathered where it is accepted.
+
+        Raises:
+            MMFairseqError: something was gathered, and `accept` is False.
+        """
+        told = self.told()
+        if told and not accept:
+            raise MMFairseqError(f"{'; '.join(told)}; --accept-missing goes on {going_on}")
+        notes += [f"accepted: {each}" for each in told]
 
 
 def mp4_tracks(file: Path) -> set[str] | None:

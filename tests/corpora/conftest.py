@@ -36,9 +36,9 @@ def iemocap(tmp_path) -> Path:
         _write(base / "dialog/EmoEvaluation/Categorical" / f"{dialogue}_e1_cat.txt", b"not a rating")
         _write(base / "dialog/EmoEvaluation" / f"._{dialogue}.txt", b"\x00\x05\x16\x07[")
         _write(base / "dialog/transcriptions" / f"{dialogue}.txt", spoken.encode())
-        _write(base / "dialog/avi/DivX" / f"{dialogue}.avi", b"")
+        _write(base / "dialog/avi/DivX" / f"{dialogue}.avi", b"AVI")
         for name, *_ in turns:
-            _write(base / "sentences/wav" / dialogue / f"{name}.wav", b"")
+            _write(base / "sentences/wav" / dialogue / f"{name}.wav", b"RIFF")
     return root
 
 

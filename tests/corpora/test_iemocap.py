@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from mm_fairseq.corpora import base
-from mm_fairseq.corpora.iemocap import PUBLISHED, face_region, style
+from mm_fairseq.corpora.iemocap import MAPS, PUBLISHED, RATED, face_region, style
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.targets import kind_of
 
@@ -181,13 +181,93 @@ def test_missing_transcripts_are_noted(iemocap, parse):
     assert f"{DIALOGUE}: 1 transcripts have no evaluation: {DIALOGUE}_F009" in prepared.notes
 
 
-def test_missing_media_are_noted(iemocap, parse):
-    (iemocap / f"Session1/sentences/wav/{DIALOGUE}/{DIALOGUE}_F000.wav").unlink()
+def test_missing_media_are_an_error_or_accepted(iemocap, parse):
+    wav = iemocap / f"Session1/sentences/wav/{DIALOGUE}/{DIALOGUE}_F000.wav"
+    wav.unlink()
     (iemocap / "Session2/dialog/avi").rename(iemocap / "avi")
+    with pytest.raises(MMFairseqError) as error:
+        parse("iemocap", iemocap)
+    assert f"{wav}: no such file: copy or fetch it; {iemocap}/Session2/dialog/avi/DivX: no such" in str(error.value)
+    prepared = parse("iemocap", iemocap, "--accept-missing")
+    rows = prepared.manifest.utterances
+    assert {row.session for row in rows if not row.video} == {"Session2"}
+    assert [row.id for row in rows if not row.audio] == [wav.stem]
+    assert f"accepted: {wav}: no such file: copy or fetch it" in prepared.notes
+    assert f"accepted: {iemocap}/Session2/dialog/avi/DivX: no such folder" in prepared.notes
+
+
+def test_empty_files_and_pointers_are_told_once(iemocap, parse):
+    for name in ("F000", "M000"):
+        (iemocap / f"Session1/sentences/wav/{DIALOGUE}/{DIALOGUE}_{name}.wav").write_bytes(b"")
+    (iemocap / f"Session1/dialog/avi/DivX/{DIALOGUE}.avi").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(MMFairseqError) as error:
+        parse("iemocap", iemocap)
+    assert f"0 bytes in it: copy or fetch it again (and 1 more: {DIALOGUE}_M000.wav)" in str(error.value)
+    assert str(error.value).count("`git lfs pull` fetches it") == 1
+    rows = parse("iemocap", iemocap, "--accept-missing").manifest.utterances
+    assert len(rows) == 25
+    assert sum(not row.video for row in rows) == 5
+    assert sum(not row.audio for row in rows) == 2
+
+
+def test_a_copy_without_videos_is_noted(iemocap, parse):
+    for session in range(1, 6):
+        (iemocap / f"Session{session}/dialog/avi").rename(iemocap / f"Session{session}/gone")
     prepared = parse("iemocap", iemocap)
-    assert {row.session for row in prepared.manifest.utterances if not row.video} == {"Session2"}
-    assert "no video in Session2/dialog/avi/DivX: the folder is missing" in prepared.notes
-    assert f"Session1: the audio file of 1 utterances is missing: {DIALOGUE}_F000" in prepared.notes
+    assert not any(row.video for row in prepared.manifest.utterances)
+    assert prepared.notes == ["no video: dialog/avi/DivX is in no session"]
+
+
+def test_rows_without_any_recording_are_counted(iemocap, parse):
+    for kind in ("sentences/wav", "dialog/avi/DivX", "dialog/transcriptions"):
+        for file in (iemocap / "Session3" / kind).rglob("*.*"):
+            file.unlink()
+    prepared = parse("iemocap", iemocap, "--accept-missing")
+    assert prepared.excluded == {"fru": 5, "xxx": 5, "no recording": 5}
+    assert len(prepared.manifest) + sum(prepared.excluded.values()) == prepared.details["evaluated"] == 35
+    assert prepared.protocols["leave_one_session_out"]["3"]["test"] == []
+
+
+def test_five_and_nine_classes(iemocap, parse):
+    prepared = parse("iemocap", iemocap, "--classes", "5")
+    assert prepared.targets[0].classes == ("neu", "sad", "ang", "hap", "fru")
+    assert (prepared.seen["all"], prepared.seen["hap"], prepared.excluded) == (30, 10, {"xxx": 5})
+    edit(evaluation(iemocap), "\tneu\t", "\tfea\t")
+    edit(evaluation(iemocap), "\thap\t", "\toth\t")
+    prepared = parse("iemocap", iemocap, "--classes", "9")
+    assert prepared.targets[0].classes == ("neu", "sad", "ang", "hap", "exc", "fru", "sur", "fea", "dis")
+    assert prepared.seen["fea"] == 1
+    assert prepared.excluded == {"oth": 1, "xxx": 5}
+    assert votes(prepared, "F000") == "neu=2.5|fru=0.5"
+
+
+def test_dimensions_of_all_rated_utterances(iemocap, parse):
+    edit(evaluation(iemocap), "\tneu\t[2.5000, 2.5000, 2.5000]", "\tneu\t[2.3333, 5.5000, 1]")
+    prepared = parse("iemocap", iemocap, "--vad")
+    assert [target.name for target in prepared.targets] == ["emotion", "valence", "activation", "dominance"]
+    assert {target.kind for target in prepared.targets[1:]} == {"regression"}
+    rows = {row.id: row for row in prepared.manifest.utterances}
+    row = rows[f"{DIALOGUE}_F000"]
+    assert [row.labels[name] for name in ("valence", "activation", "dominance")] == ["2.3333", "5.5", "1"]
+    assert len(rows) == 35
+    assert prepared.excluded == {}
+    assert [prepared.details[f"without_emotion_{label}"] for label in ("fru", "xxx")] == [5, 5]
+    assert (prepared.seen["all"], prepared.seen["rated"]) == (25, 35)
+    aside = [row for row in rows.values() if not row.labels["emotion"]]
+    assert len(aside) == 10
+    assert {(row.labels["emotion_votes"], row.labels["valence"]) for row in aside} == {("", "2.5")}
+    assert prepared.notes == [f"1 utterances have a dimension outside 1 to 5, kept as it stands: {DIALOGUE}_F000"]
+    for row in rows.values():
+        for target in prepared.targets:
+            kind_of(target).check(row.labels[target.name])
+
+
+@pytest.mark.parametrize("bracket", ["2.5, 2.5", "2.5, x, 2.5", "2.5, nan, 2.5", "2.5, , 2.5"])
+def test_dimensions_that_are_none(iemocap, parse, bracket):
+    edit(evaluation(iemocap), "\tneu\t[2.5000, 2.5000, 2.5000]", f"\tneu\t[{bracket}]")
+    assert len(parse("iemocap", iemocap).manifest) == 25
+    with pytest.raises(MMFairseqError, match=rf"b.txt:3: utterance '.*F000': \[{bracket}\] are not three numbers"):
+        parse("iemocap", iemocap, "--vad")
 
 
 @pytest.mark.parametrize(
@@ -227,12 +307,15 @@ def test_the_folder_above_the_release_is_understood(iemocap, parse):
 
 
 def test_published_counts_agree_with_each_other():
-    four, six = PUBLISHED[4], PUBLISHED[6]
-    assert four["all"] == sum(four[label] for label in ("neu", "sad", "ang", "hap")) == 5531
-    assert four["all"] == sum(four[f"Session{session}"] for session in range(1, 6))
+    for number, counts in PUBLISHED.items():
+        classes = [name for name in counts if len(name) == 3 and name != "all"]
+        assert len(classes) == number == len(set(MAPS[number].values()))
+        assert counts["all"] == sum(counts[label] for label in classes)
+    four, five, six, nine = PUBLISHED.values()
+    assert four["all"] == sum(four[f"Session{session}"] for session in range(1, 6)) == 5531
     assert six["hap"] + six["exc"] == four["hap"]
-    assert six["all"] == sum(six[label] for label in ("neu", "sad", "ang", "hap", "exc", "fru"))
-    assert six["all"] + 107 + 40 + 2 + 3 + 2507 == 10039
+    assert five["all"] == four["all"] + six["fru"] == six["all"] == 7380
+    assert nine["all"] + 3 + 2507 == RATED
 
 
 def test_counts_are_compared(iemocap, parse):
