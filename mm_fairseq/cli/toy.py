@@ -3,6 +3,7 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 # Module of `toy`: utterances by default, and what the help says.
 CORPORA = {
@@ -12,7 +13,14 @@ CORPORA = {
     "audioset": (240, "as AudioSet: class folders of mp4 clips, segment csv, ontology"),
     "crema_d": (300, "as CREMA-D: wav and flv of acted emotions, both tables of ratings"),
     "ravdess": (240, "as RAVDESS: mp4 and wav of acted emotions, speech and a few songs"),
+    "meld": (160, "as MELD.Raw: mp4 clips of dialogues, tables of emotions and sentiments"),
+    "cmu_mosei": (240, "as CMU-MOSEI: videos, transcripts, labels and folds, or in the form of MMSA"),
+    "cmu_mosi": (240, "as CMU-MOSI: clips, transcripts and labels, or in the form of MMSA"),
     "features": (300, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
+}
+FORMS = {
+    "cmu_mosei": ("raw", "mmsa", "features"),
+    "cmu_mosi": ("raw", "mmsa", "features"),
 }
 
 
@@ -29,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             parsers[-1].add_argument(
                 "--recordings", action="store_true", help="m2ts recordings and a table of sentences, not frames"
             )
+        if name in FORMS:
+            parsers[-1].add_argument(
+                "--form",
+                choices=FORMS[name],
+                default="raw",
+                help="the raw release, label.csv and Raw as MMSA has them, or pickled features (default: raw)",
+            )
     parsers.append(
         kinds.add_parser("checkpoints", help="wav2vec, RoBERTa and FAb-Net files of small or random networks")
     )
@@ -40,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 0 on success."""
     written = import_module(f"..toy.{args.kind}", __package__)
-    given = {"recordings": True} if getattr(args, "recordings", False) else {}
+    given: dict[str, Any] = {"recordings": True} if getattr(args, "recordings", False) else {}
+    if args.kind in FORMS:
+        given["form"] = args.form
     written.write(args.out, *([args.utterances] if args.kind in CORPORA else []), args.seed, **given)
     return 0

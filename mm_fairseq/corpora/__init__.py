@@ -1,6 +1,6 @@
 """Raw corpora to manifest rows. A corpus is one file and its registered name; nothing behind the manifest knows it."""
 
-from . import audioset, crema_d, features, fluent_speech_commands, iemocap, korean_vat, lists, ravdess, table
+from . import audioset, crema_d, features, fluent_speech_commands, iemocap, korean_vat, lists, meld, ravdess, table
 from .base import CORPORA, Corpus, ParsedCorpus
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "iemocap",
     "korean_vat",
     "lists",
+    "meld",
     "ravdess",
     "table",
 ]
