@@ -4,6 +4,7 @@ What cannot be read is named, with the reason, in DATA_BIN/quarantine.jsonl.
 """
 
 import argparse
+import os
 import sys
 
 from ..manifest import MODALITIES
@@ -11,6 +12,8 @@ from ..media.faces import FACES
 from ..preprocessing.binarize import binarize
 from ..preprocessing.engines import cores
 from ..preprocessing.items import Settings
+from ..preprocessing.share import Share
+from . import _engines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED", help="folder that `mm-fairseq prepare` wrote")
     parser.add_argument("data_bin", metavar="DATA_BIN", help="folder to write")
     parser.add_argument(
-        "--workers", type=int, default=cores(), metavar="N", help="processes (default: the cores, %(default)s)"
+        "--workers",
+        type=int,
+        metavar="W",
+        help=f"processes (default: the cores, {cores()}; under torchrun its processes here share them)",
     )
+    _engines.add_arguments(parser)
     parser.add_argument(
         "--resume", action="store_true", help="take up a run that was interrupted; finished shards are kept"
     )
@@ -89,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         max_seconds=args.max_seconds,
         shard_size=args.shard_size,
     )
-    summary = binarize(args.prepared, args.data_bin, settings, args.workers, args.resume, args.overwrite)
+    share = Share.of(args.nshard, args.rank, os.environ)
+    workers = max(1, cores() // share.local_ranks) if args.workers is None else args.workers
+    summary = binarize(args.prepared, args.data_bin, settings, workers, args.resume, args.overwrite, share)
     sys.stdout.write("\n".join(summary) + "\n")
     return 0

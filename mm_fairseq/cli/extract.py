@@ -12,6 +12,7 @@ from ..backbones import unsafe_checkpoints
 from ..manifest import MODALITIES
 from ..models.ssl_fusion import SSLFusionConfig
 from ..preprocessing.extract import CODE_FRAMES, DTYPES, Settings, Share, extract
+from . import _engines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="audio=wav2vec:FILE, text=roberta:DIR, video=fabnet:FILE, audio=wav2vec2:FILE,layer=9 ...: as for "
         "--audio-backbone in training; may be given several times",
     )
-    parser.add_argument(
-        "--nshard",
-        type=int,
-        metavar="N",
-        help="share the work among N runs, with --rank 0 to N-1 (default: 1; under torchrun its number of processes)",
-    )
-    parser.add_argument("--rank", type=int, metavar="R", help="which of the N this is (default: 0; torchrun's)")
+    _engines.add_arguments(parser)
     parser.add_argument(
         "--workers",
         type=int,

@@ -1,107 +1,27 @@
 """A prepared corpus to a data-bin.
 
 Each shard is made by one pure function and appears whole or not at all, so that a killed run is taken up with `resume`
-and ends with the same bytes, on any number of workers.
+and ends with the same bytes, on any number of workers, ranks and machines.
 """
 
+import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ..databin import ShardWriter, locked, remove_leftovers
-from ..databin.format import open_shard
+from ..databin import locked, remove_leftovers
 from ..errors import MMFairseqError
-from ..manifest import MODALITIES, Utterance
-from ..media import MediaError
-from ..media.faces import FACES, single_threaded
-from ..media.text import tokenizer_files
-from .description import begin, finish
+from ..media.faces import single_threaded
+from .disk import disk_errors
 from .engines import run_shards
-from .items import Form, Items, Settings
-from .prepared import Prepared
-from .quarantine import Problem
-from .streams import choose_streams
+from .items import Settings
+from .job import Job
+from .share import Share, held
 
-
-class Job:
-    """Everything `process_shard` needs.
-
-    Args:
-        items: makes them.
-        rows: of the manifest.
-        data_bin: the folder written to.
-        streams: name to how it is stored.
-    """
-
-    def __init__(self, items: Items, rows: list[Utterance], data_bin: Path, streams: dict[str, Form]) -> None:
-        self.items, self.rows, self.data_bin, self.streams = items, rows, data_bin, streams
-        self.size = items.settings.shard_size or 256
-        self.shards = -(-len(rows) // self.size)
-
-    def part(self, shard: int) -> list[Utterance]:
-        """The rows of a shard."""
-        return self.rows[shard * self.size : (shard + 1) * self.size]
-
-    def is_done(self, shard: int) -> bool:
-        """Whether every stream has this shard, whole."""
-        try:
-            counts = [len(open_shard(self.data_bin / stream, shard)[0]) for stream in self.streams]
-        except MMFairseqError:
-            return False
-        return set(counts) == {len(self.part(shard))}
-
-    def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None) -> None:
-        """Write one shard of every stream. Its bytes depend on the corpus and the settings alone."""
-        single_threaded()
-        with ExitStack() as stack:
-            writers: dict[str, ShardWriter] = {}
-            for stream, (dtype, dim, told, _) in self.streams.items():
-                notes: dict[str, Any] = {"problems": []}
-                writers[stream] = stack.enter_context(
-                    ShardWriter(self.data_bin / stream, shard, dtype, dim, own_lengths=told, notes=notes)
-                )
-            for row in self.part(shard):
-                for stream, writer in writers.items():
-                    self._add(writer, stream, row)
-                advance()
-
-    def _add(self, writer: ShardWriter, stream: str, row: Utterance) -> None:
-        dtype, dim, told, _ = self.streams[stream]
-        try:
-            item, length = self.items.make(stream, row)
-        except MMFairseqError as error:
-            if not isinstance(error, MediaError):
-                raise
-            problem = Problem(row.id, self.items.path(stream, row), stream, error.code, str(error))
-            writer.notes["problems"].append(asdict(problem))
-            item, length = np.empty((0, dim) if dim else 0, dtype), 0
-        writer.add(item, length if told else None)
-
-    def told(self, fresh: int, seconds: float) -> str:
-        """The last line of the summary.
-
-        Args:
-            fresh: utterances that were not there before.
-            seconds: that they took.
-        """
-        rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
-        return f"{self.data_bin}: {self.shards} shards in {seconds:.1f} s{rate}"
-
-    def problems(self) -> list[Problem]:
-        """Of all shards, in manifest order."""
-        found: dict[str, list[Problem]] = {}
-        for shard in range(self.shards):
-            for stream in self.streams:
-                for entry in open_shard(self.data_bin / stream, shard)[1]["notes"]["problems"]:
-                    found.setdefault(entry["id"], []).append(Problem(**entry))
-        return [problem for row in self.rows for problem in found.get(row.id, ())]
+LOCK = ".data-bin.tmp"  # held by who writes what stands beside the shards
 
 
 def binarize(
@@ -111,8 +31,9 @@ def binarize(
     workers: int = 1,
     resume: bool = False,
     overwrite: bool = False,
+    share: Share | None = None,
 ) -> list[str]:
-    """Make a data-bin.
+    """Make a data-bin, or this process's share of it; who finds all shards done completes it.
 
     Args:
         prepared: the folder that `prepare` wrote.
@@ -121,6 +42,7 @@ def binarize(
         workers: number of processes.
         resume: take up a run that was interrupted.
         overwrite: remove a data-bin that is there already.
+        share: of the shards; all where None.
 
     Returns:
         The summary, in lines.
@@ -128,48 +50,119 @@ def binarize(
     Raises:
         MMFairseqError: the corpus, an option or `data_bin` is not usable, or no utterance of the corpus is.
     """
-    settings, began, data_bin = settings or Settings(), time.monotonic(), Path(data_bin)
-    _check_settings(settings)
-    corpus = Prepared.read(prepared)
-    settings = settings.for_rows(len(corpus.manifest))
+    began, share = time.monotonic(), share or Share()
     if workers < 1:
         raise MMFairseqError(f"--workers {workers}: at least 1")
-    streams = choose_streams(corpus.manifest, settings)
-    _make_folder(data_bin, resume, overwrite)
-    with locked(data_bin):
-        remove_leftovers(data_bin)
-        meta = begin(data_bin, corpus, settings, streams)
-        dims = {name: form.dim for name, form in streams.items() if form.dim}
-        items = Items(corpus.manifest.root, data_bin, settings, meta["tokenizer"], dims)
-        job = Job(items, corpus.manifest.utterances, data_bin, streams)
+    if overwrite and share.ranks > 1:
+        raise MMFairseqError(
+            "--overwrite, with several runs at once: none of them knows whether what is there was there before; "
+            f"remove {data_bin} first, then start them without it"
+        )
+    job = Job(prepared, Path(data_bin), settings or Settings())
+    single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
+    with disk_errors(data_bin):
+        if share.ranks > 1:
+            return _with_others(job, workers, resume, share, began)
+        return _alone(job, workers, resume, overwrite, began)
+
+
+def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) -> list[str]:
+    make_folder(job.data_bin, resume, overwrite)
+    with locked(job.data_bin):
+        remove_leftovers(job.data_bin)
+        job.begin()
         todo = [shard for shard in range(job.shards) if not job.is_done(shard)]
-        done = len(job.rows) - sum(len(job.part(shard)) for shard in todo)
-        single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
+        fresh = job.count(todo)
         try:
-            run_shards(job.process_shard, todo, workers, len(job.rows), done)
+            run_shards(job.process_shard, todo, workers, len(job.rows), len(job.rows) - fresh)
         finally:
-            remove_leftovers(data_bin)
-        summary = finish(data_bin, corpus, meta, streams, job.problems())
-        return [*summary, job.told(len(job.rows) - done, time.monotonic() - began)]
+            remove_leftovers(job.data_bin)
+        return [*job.finish(), told(job, job.shards, fresh, time.monotonic() - began)]
 
 
-def _check_settings(settings: Settings) -> None:
-    if unknown := [name for name in settings.modalities if name not in MODALITIES]:
-        raise MMFairseqError(f"--modalities: unknown {unknown[0]!r}; known: {', '.join(MODALITIES)}")
-    if settings.faces not in FACES:
-        raise MMFairseqError(f"--faces {settings.faces!r}: known are {', '.join(FACES)}")
-    limits = {"vocab_size": (8, 1e6), "fps": (0.01, 1000), "frame_size": (8, 4096), "max_seconds": (0.1, 1e6)}
-    if settings.shard_size is not None:
-        limits["shard_size"] = (1, 1e6)
-    for name, (least, most) in limits.items():
-        if not least <= getattr(settings, name) <= most:
-            option = f"--{name.replace('_', '-')}"
-            raise MMFairseqError(f"{option} {getattr(settings, name):g}: must be {least:g} to {most:g}")
-    if "text" in settings.modalities:
-        tokenizer_files(settings.tokenizer)
+def _with_others(job: Job, workers: int, resume: bool, share: Share, began: float) -> list[str]:
+    own = share.own(job.shards)
+    before = join(job)
+    with locked(job.data_bin, shared=True):
+        todo = [shard for shard in own if not job.is_done(shard)]
+        if len(todo) < len(own) and not resume:
+            raise MMFairseqError(
+                f"{job.data_bin}: {len(own) - len(todo)} of the {len(own)} shards of rank {share.rank} are there "
+                "already; take them up with --resume, or remove the folder and start all ranks anew"
+            )
+        rows, fresh = job.count(list(own)), job.count(todo)
+        try:
+            # First what no other process is at, then in its wake what it may leave undone.
+            for wait in (0, float("inf")):
+                left = [shard for shard in todo if not wait or not job.is_done(shard)]
+                process = partial(job.process_alone, wait=wait)
+                done = rows - job.count(left)
+                if left:
+                    run_shards(process, left, workers, rows, done, f"{share.told}binarize", share.local_rank)
+        finally:
+            for shard in todo:
+                job.sweep(shard)
+        line = share.told + told(job, len(own), fresh, time.monotonic() - began)
+        return [line, *complete(job, share, before)]
 
 
-def _make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
+def join(job: Job) -> bool:
+    """Begin a data-bin that others may begin too; returns whether it was complete before."""
+    job.data_bin.mkdir(parents=True, exist_ok=True)
+    with held(job.data_bin / LOCK):
+        before = _is_complete(job.data_bin)
+        make_folder(job.data_bin, resume=True, overwrite=False)
+        job.begin()
+        return before
+
+
+def complete(job: Job, share: Share, before: bool) -> list[str]:
+    """Complete the data-bin where all shards are done, and nobody else has since it was not; the summary, in lines.
+
+    Args:
+        job: what is made; its `begin` has been called.
+        share: who asks.
+        before: whether the data-bin was complete already when this run began.
+    """
+    with held(job.data_bin / LOCK):
+        if pending := [shard for shard in range(job.shards) if not job.is_done(shard)]:
+            others = Counter(shard % share.ranks for shard in pending)
+            ranks = ", ".join(f"{rank} ({count})" for rank, count in sorted(others.items()))
+            return [
+                f"{len(pending)} of {job.shards} shards are still with others, by rank: {ranks}; the last to finish "
+                "completes the data-bin. Where one has ended before, start it again with --resume"
+            ]
+        if not before and _is_complete(job.data_bin):
+            return ["all shards are done, another rank has completed the data-bin"]
+        for folder in (job.data_bin, *(job.data_bin / stream for stream in job.streams)):
+            for path in folder.glob(".*.tmp"):
+                if path.name != LOCK:
+                    path.unlink(missing_ok=True)
+        return job.finish()
+
+
+def told(job: Job, shards: int, fresh: int, seconds: float) -> str:
+    """The line of a summary that says how fast it was.
+
+    Args:
+        job: what was made.
+        shards: how many of them.
+        fresh: utterances that were not there before.
+        seconds: that they took.
+    """
+    rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
+    of = f" of {job.shards}" if shards != job.shards else ""
+    return f"{job.data_bin}: {shards}{of} shards in {seconds:.1f} s{rate}"
+
+
+def _is_complete(data_bin: Path) -> bool:
+    try:
+        return json.loads((data_bin / "meta.json").read_bytes())["complete"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
     """Make the folder, or see that what is there may be taken up or removed."""
     if data_bin.exists() and not data_bin.is_dir():
         raise MMFairseqError(f"{data_bin}: not a folder")

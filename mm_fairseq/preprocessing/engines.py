@@ -26,8 +26,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def bar_of(total: int, done: int, what: str, line: int = 0) -> tqdm:
+    """A bar of utterances with rate and time left, on a terminal only."""
+    return tqdm(total=total, initial=done, desc=what, unit="utt", disable=None, smoothing=0.05, position=line)
+
+
 def run_shards(
-    process: ShardFunction, shards: Iterable[int], workers: int, total: int, done: int = 0, what: str = "binarize"
+    process: ShardFunction,
+    shards: Iterable[int],
+    workers: int,
+    total: int,
+    done: int = 0,
+    what: str = "binarize",
+    line: int = 0,
 ) -> None:
     """Call `process(shard, advance)` for every shard; `advance()` is for the bar, once an utterance.
 
@@ -38,12 +49,13 @@ def run_shards(
         total: all utterances.
         done: utterances that were finished by an earlier run.
         what: the name of the bar.
+        line: how far below it stands, where several processes share a terminal.
 
     Raises:
         MMFairseqError: as `process` raises it, or a worker died.
     """
     shards = list(shards)
-    with tqdm(total=total, initial=done, desc=what, unit="utt", disable=None, smoothing=0.05) as bar:
+    with bar_of(total, done, what, line) as bar:
         if workers <= 1 or len(shards) <= 1:
             for shard in shards:
                 process(shard, bar.update)

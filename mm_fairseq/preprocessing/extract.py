@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,39 +26,13 @@ from ..manifest import MODALITIES
 from ..media.faces import single_threaded
 from .encoding import Encoding, Inputs
 from .engines import cores, run_shards
+from .share import Share
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
 CODE_FRAMES = 2046  # of codes, where no limit is given: those of the BERT of 2048 tokens over them
 MOST_FRAMES = 10**9
-ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
 UNITS = {"audio": "samples", "text": "tokens", "video": "frames"}
-
-
-class Share(NamedTuple):
-    """Which shards are this process's: `rank`, `rank + ranks` and so on; `local_ranks` of them are on this machine."""
-
-    ranks: int = 1
-    rank: int = 0
-    local_ranks: int = 1
-    local_rank: int = 0
-
-    @classmethod
-    def of(cls, count: int | None, rank: int | None, environment: Mapping[str, str]) -> "Share":
-        """As given, else as torchrun tells its processes, else all.
-
-        Raises:
-            MMFairseqError: only one is given, or there is no such rank.
-        """
-        if (count is None) != (rank is None):
-            raise MMFairseqError("--nshard and --rank: give both or neither")
-        told = {key: int(value) for key in ENVIRONMENT if (value := environment.get(key, "")).isdecimal()}
-        ranks, rank = (
-            (told.get("WORLD_SIZE", 1), told.get("RANK", 0)) if count is None or rank is None else (count, rank)
-        )
-        if not 0 <= rank < ranks:
-            raise MMFairseqError(f"--nshard {ranks} --rank {rank}: of N runs the ranks are 0 to N - 1")
-        return cls(ranks, rank, told.get("LOCAL_WORLD_SIZE", 1), told.get("LOCAL_RANK", 0))
 
 
 @dataclass(frozen=True)
@@ -151,8 +125,9 @@ def run(encoding: Encoding, settings: Settings, workers: int) -> list[str]:
             left = [shard for shard in todo if not wait or not encoding.is_done(shard)]
             done = rows - sum(len(encoding.shards[shard]) for shard in left)
             if left:
-                name = f"extract {encoding.stream.modality}@{encoding.stream.backbone}"
-                run_shards(partial(encoding.process_shard, wait=wait), left, workers, rows, done, name)
+                name = f"{settings.share.told}extract {encoding.stream.modality}@{encoding.stream.backbone}"
+                process = partial(encoding.process_shard, wait=wait)
+                run_shards(process, left, workers, rows, done, name, settings.share.local_rank)
     finally:
         for shard in own:
             encoding.sweep(shard)
@@ -246,7 +221,7 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
 
 
 def _own(encoding: Encoding, share: Share) -> range:
-    return range(share.rank, len(encoding.shards), share.ranks)
+    return share.own(len(encoding.shards))
 
 
 def _begin(encoding: Encoding, settings: Settings) -> None:
@@ -279,8 +254,8 @@ def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> It
     size, total = sum(path.stat().st_size for path in paths) / 1e6, int(lengths.sum())
     amount = _duration(total / SAMPLE_RATE) + " of audio" if modality == "audio" else f"{total} {UNITS[modality]}"
     rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
-    who = f"rank {share.rank} of {share.ranks}: " if share.ranks > 1 else ""
-    yield f"{who}{encoding.stream.name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
+    name = f"{share.told}{encoding.stream.name}"
+    yield f"{name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
     limits = encoding.inputs.limits
     told: dict[str, Any] = {
         f"without {modality}": before == 0,

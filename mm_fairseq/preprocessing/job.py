@@ -1,0 +1,153 @@
+"""A data-bin in the making: its shards, each by one pure function, and what comes before and after them."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..databin import HeldError, ShardWriter, remove_shard
+from ..databin.format import open_shard, shard_paths
+from ..errors import MMFairseqError
+from ..manifest import MODALITIES, Utterance
+from ..media import MediaError
+from ..media.faces import FACES, single_threaded
+from ..media.text import tokenizer_files
+from .description import begin, finish
+from .disk import disk_errors
+from .items import Items, Settings
+from .prepared import Prepared
+from .quarantine import Problem
+from .share import held
+from .streams import choose_streams
+
+
+class Job:
+    """A data-bin in the making; reads the corpus and checks everything, writes nothing yet.
+
+    Args:
+        prepared: the folder that `prepare` wrote.
+        data_bin: the folder written to.
+        settings: how.
+
+    Raises:
+        MMFairseqError: the corpus or an option is not usable.
+    """
+
+    def __init__(self, prepared: str | os.PathLike, data_bin: Path, settings: Settings) -> None:
+        _check_settings(settings)
+        self.data_bin, self.corpus = data_bin, Prepared.read(prepared)
+        self.rows = self.corpus.manifest.utterances
+        self.settings = settings.for_rows(len(self.rows))
+        self.streams = choose_streams(self.corpus.manifest, self.settings)
+        self.size = self.settings.shard_size or 256
+        self.shards = -(-len(self.rows) // self.size)
+
+    def begin(self) -> None:
+        """Write, or compare, what is known before the shards. `data_bin` must be held."""
+        self.meta = begin(self.data_bin, self.corpus, self.settings, self.streams)
+        dims = {name: form.dim for name, form in self.streams.items() if form.dim}
+        root = self.corpus.manifest.root
+        self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims)
+
+    def finish(self) -> list[str]:
+        """Write what is known once all shards are there; returns the summary, in lines. `data_bin` must be held."""
+        return finish(self.data_bin, self.corpus, self.meta, self.streams, self.problems())
+
+    def part(self, shard: int) -> list[Utterance]:
+        """The rows of a shard."""
+        return self.rows[shard * self.size : (shard + 1) * self.size]
+
+    def count(self, shards: list[int]) -> int:
+        """Utterances in these shards."""
+        return sum(len(self.part(shard)) for shard in shards)
+
+    def is_done(self, shard: int) -> bool:
+        """Whether every stream has this shard, whole."""
+        try:
+            counts = [len(open_shard(self.data_bin / stream, shard)[0]) for stream in self.streams]
+        except MMFairseqError:
+            return False
+        return set(counts) == {len(self.part(shard))}
+
+    def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None) -> None:
+        """Write one shard of every stream. Its bytes depend on the corpus and the settings alone."""
+        single_threaded()
+        with ExitStack() as stack:
+            writers: dict[str, ShardWriter] = {}
+            for stream, (dtype, dim, told, _) in self.streams.items():
+                notes: dict[str, Any] = {"problems": []}
+                stack.enter_context(disk_errors(self.data_bin, self._path(stream, shard)))
+                writers[stream] = stack.enter_context(
+                    ShardWriter(self.data_bin / stream, shard, dtype, dim, own_lengths=told, notes=notes)
+                )
+            for row in self.part(shard):
+                for stream, writer in writers.items():
+                    item, length = self._item(writer, stream, row)
+                    with disk_errors(self.data_bin, self._path(stream, shard)):
+                        writer.add(item, length)
+                advance()
+
+    def process_alone(self, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
+        """`process_shard`, unless another process has done so or, for longer than `wait` seconds, is at it."""
+        try:
+            with held(self.data_bin / f".shard-{shard:05d}.tmp", wait):
+                if not self.is_done(shard):
+                    self.process_shard(shard, advance)
+                else:
+                    for _ in self.part(shard):
+                        advance()
+        except HeldError:
+            return
+
+    def _path(self, stream: str, shard: int) -> Path:
+        return shard_paths(self.data_bin / stream, shard)[0]
+
+    def _item(self, writer: ShardWriter, stream: str, row: Utterance) -> tuple[np.ndarray, int | None]:
+        dtype, dim, told, _ = self.streams[stream]
+        try:
+            item, length = self.items.make(stream, row)
+        except MMFairseqError as error:
+            if not isinstance(error, MediaError):
+                raise
+            problem = Problem(row.id, self.items.path(stream, row), stream, error.code, str(error))
+            writer.notes["problems"].append(asdict(problem))
+            item, length = np.empty((0, dim) if dim else 0, dtype), 0
+        return item, length if told else None
+
+    def sweep(self, shard: int) -> None:
+        """Remove what a failed or killed process left of a shard, unless one is at it."""
+        try:
+            with held(self.data_bin / f".shard-{shard:05d}.tmp", wait=0):
+                for stream in self.streams:
+                    remove_shard(self.data_bin / stream, shard, leftovers_only=True)
+        except HeldError:
+            return
+
+    def problems(self) -> list[Problem]:
+        """Of all shards, in manifest order."""
+        found: dict[str, list[Problem]] = {}
+        for shard in range(self.shards):
+            for stream in self.streams:
+                for entry in open_shard(self.data_bin / stream, shard)[1]["notes"]["problems"]:
+                    found.setdefault(entry["id"], []).append(Problem(**entry))
+        return [problem for row in self.rows for problem in found.get(row.id, ())]
+
+
+def _check_settings(settings: Settings) -> None:
+    if unknown := [name for name in settings.modalities if name not in MODALITIES]:
+        raise MMFairseqError(f"--modalities: unknown {unknown[0]!r}; known: {', '.join(MODALITIES)}")
+    if settings.faces not in FACES:
+        raise MMFairseqError(f"--faces {settings.faces!r}: known are {', '.join(FACES)}")
+    limits = {"vocab_size": (8, 1e6), "fps": (0.01, 1000), "frame_size": (8, 4096), "max_seconds": (0.1, 1e6)}
+    if settings.shard_size is not None:
+        limits["shard_size"] = (1, 1e6)
+    for name, (least, most) in limits.items():
+        if not least <= getattr(settings, name) <= most:
+            option = f"--{name.replace('_', '-')}"
+            raise MMFairseqError(f"{option} {getattr(settings, name):g}: must be {least:g} to {most:g}")
+    if "text" in settings.modalities:
+        tokenizer_files(settings.tokenizer)
