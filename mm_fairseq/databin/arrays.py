@@ -1,0 +1,115 @@
+"""Arrays that stay in their files.
+
+They are read, not mapped: pages of a map that were touched count as memory of the process, and in an epoch every page
+of an index is touched.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MMFairseqError
+
+FEW = 512  # rows that are read one by one; more go through a map that is closed again
+
+
+class FileArray:
+    """An array in a file, of which what is asked for is copied into memory and nothing else; cheap to pickle and fork.
+
+    Args:
+        path: the file.
+        dtype: of the elements.
+        shape: of the array; the first axis is the one that is indexed.
+        start: where it begins in the file, in bytes.
+    """
+
+    def __init__(self, path: str | os.PathLike, dtype: Any, shape: tuple[int, ...], start: int = 0) -> None:
+        self.path, self.dtype, self.shape, self._start = Path(path), np.dtype(dtype), shape, start
+        self._row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        self._descriptor: int | None = None
+
+    @classmethod
+    def npy(cls, path: str | os.PathLike) -> "FileArray":
+        """The array of an `.npy` file.
+
+        Raises:
+            MMFairseqError: the file is missing, no such file or cut short.
+        """
+        try:
+            with open(path, "rb") as file:
+                version = np.lib.format.read_magic(file)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
+                if header is None:
+                    raise ValueError(f"npy version {version}")
+                shape, fortran, dtype = header(file)
+                start, size = file.tell(), os.fstat(file.fileno()).st_size
+        except (OSError, ValueError) as error:
+            raise MMFairseqError(f"{path}: not an array of a data-bin ({error}); binarize again") from error
+        expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if size != expected or fortran or dtype.hasobject or not shape:
+            raise MMFairseqError(f"{path}: {size} bytes, {expected} are needed; binarize again")
+        return cls(path, dtype, shape, start)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        """A row by its number; a copy of several by a slice or an array of numbers, none of them negative."""
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            if step != 1:
+                return self[np.arange(first, last, step)]
+            return self._frame(self._read(first, max(0, last - first)))
+        if np.ndim(rows) == 0:
+            row = int(rows)
+            if not 0 <= row < len(self):
+                raise IndexError(f"row {row} of {len(self)} in {self.path}")
+            return self._frame(self._read(row, 1))[0]
+        rows = np.asarray(rows, np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)} in {self.path}")
+        if len(rows) <= FEW:
+            return self._frame(b"".join(self._read(row, 1) for row in rows.tolist()))
+        return self._gather(rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def tolist(self) -> list[Any]:
+        """All of it, in plain Python types."""
+        return self[:].tolist()
+
+    def _gather(self, rows: np.ndarray) -> np.ndarray:
+        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+            mapped: np.ndarray = np.ndarray(self.shape, self.dtype, pages, self._start)
+            found = mapped[rows]
+            del mapped  # or the map could not be closed
+        return found
+
+    def _frame(self, raw: bytes) -> np.ndarray:
+        return np.frombuffer(raw, self.dtype).reshape(-1, *self.shape[1:])
+
+    def _read(self, first: int, count: int) -> bytes:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        wanted, place = count * self._row, self._start + first * self._row
+        raw = os.pread(self._descriptor, wanted, place)
+        while len(raw) < wanted:
+            more = os.pread(self._descriptor, wanted - len(raw), place + len(raw))
+            if not more:
+                raise MMFairseqError(f"{self.path}: cut short since it was opened; open the data-bin again")
+            raw += more
+        return raw
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_descriptor": None}
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)  # type: ignore[arg-type]
+
+
+Numbers = np.ndarray | FileArray
