@@ -31,11 +31,19 @@ Values = dict[str, float | None]
 """Metrics by their names in the log; None where one is not defined."""
 
 
+class Coded(NamedTuple):
+    """Labels of many items of which few differ: item n has `forms[numbers[n]]`. Shapes (F, ...) and (N,)."""
+
+    forms: Array
+    numbers: Array
+
+
 class Items(NamedTuple):
     """What is known of a split.
 
     Args:
-        truths: target name to labels as `Kind.encode` has them: (N,) class numbers or numbers, (N, K) for sets.
+        truths: target name to labels as `Kind.encode` has them: (N,) class numbers or numbers, (N, K) for sets; or
+            `Coded`.
         texts: N transcripts as `manifest.normalised` makes them; "" where there is none.
     """
 
@@ -62,17 +70,16 @@ def from_train(kinds: Mapping[str, Kind], train: Items, split: Items) -> dict[st
     majority: dict[str, Array] = {}
     looked_up: dict[str, Array] = {}
     for name, kind in kinds.items():
-        labels = _labels(kind, train)
-        rows = np.flatnonzero(known(labels))
-        if not rows.size:
+        usual = _answers(kind, train, np.zeros(len(groups), np.int64), 1)
+        if np.isnan(usual).any():
             return {}
-        usual = _answers(kind, labels[rows], np.zeros(rows.size, np.int64), 1)[0]
-        majority[name] = np.broadcast_to(usual, (len(asked), *usual.shape))
-        rows = rows[groups[rows] >= 0]
-        own = _answers(kind, labels[rows], groups[rows], len(number_of))
-        answers = own[asked] if len(own) else np.full(majority[name].shape, np.nan)
-        missing = (asked < 0) | _undefined(answers)
-        answers[missing] = usual
+        majority[name] = np.broadcast_to(usual[0], (len(asked), *usual.shape[1:]))
+        answers = np.array(majority[name])
+        own = _answers(kind, train, groups, len(number_of))
+        rows = np.flatnonzero(asked >= 0)
+        found = own[asked[rows]]
+        has = ~_undefined(found)
+        answers[rows[has]] = found[has]
         looked_up[name] = answers
     out: dict[str, dict[str, Any]] = {"majority": {"metrics": measure(kinds, split, majority)}}
     if number_of:
@@ -89,7 +96,7 @@ def constants(kinds: Mapping[str, Kind], train: Items, split: Items) -> dict[str
     """
     found: dict[str, dict[str, Array]] = {}
     for name, kind in kinds.items():
-        for constant, answer in _constants(kind, _labels(kind, train), _labels(kind, split)).items():
+        for constant, answer in _constants(kind, train, split).items():
             found.setdefault(constant, {})[name] = np.broadcast_to(answer, (len(split.texts), *answer.shape))
     order = ("constant_best", "constant_all", "constant_zero", "constant_mean", "constant_positive")
     return {name: {"metrics": measure(kinds, split, found[name])} for name in order if name in found}
@@ -133,52 +140,71 @@ def _undefined(values: Array) -> Array:
 
 
 def _labels(kind: Kind, items: Items) -> Array:
+    """All labels of a target: int64 (N,), float64 (N,) or float64 (N, K)."""
+    truth = items.truths[kind.target.name]
+    truth = truth.forms[truth.numbers] if isinstance(truth, Coded) else truth
     if kind.sets:
-        return np.asarray(items.truths[kind.target.name], np.float64).reshape(-1, len(kind.classes))
-    return np.asarray(items.truths[kind.target.name], np.int64 if kind.classes else np.float64)
+        return np.asarray(truth, np.float64).reshape(-1, len(kind.classes))
+    return np.asarray(truth, np.int64 if kind.classes else np.float64)
 
 
-def _constants(kind: Kind, train: Array, split: Array) -> dict[str, Array]:
+def _constants(kind: Kind, train: Items, split: Items) -> dict[str, Array]:
     """Answers in the form of `Kind.probabilities`: shape (K,), or ()."""
-    train, split = train[known(train)], split[known(split)]
     if kind.sets:
         return {"constant_all": np.ones(len(kind.classes))}
     if kind.classes:
-        if not split.size:
-            return {}
-        return {"constant_best": _answers(kind, split, np.zeros(split.size, np.int64), 1)[0]}
-    if not train.size:
+        best = _answers(kind, split, np.zeros(len(split.texts), np.int64), 1)[0]
+        return {} if np.isnan(best).any() else {"constant_best": best}
+    numbers = _labels(kind, train)
+    numbers = numbers[known(numbers)]
+    if not numbers.size:
         return {}
-    out = {"constant_mean": train.mean()}
-    if train.min() < 0 < train.max():
-        out |= {"constant_zero": np.zeros(()), "constant_positive": train[train > 0].mean()}
+    out = {"constant_mean": numbers.mean()}
+    if numbers.min() < 0 < numbers.max():
+        out |= {"constant_zero": np.zeros(()), "constant_positive": numbers[numbers > 0].mean()}
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def _answers(kind: Kind, labels: Array, groups: Array, count: int) -> Array:
+def _answers(kind: Kind, items: Items, groups: Array, count: int) -> Array:
     """The commonest label or the median of each group; NaN for one without labels.
 
     Args:
         kind: of the target.
-        labels: all there, (N,) or (N, K).
-        groups: the group of each, (N,), below `count`.
+        items: N of them.
+        groups: the group of each, (N,), below `count`; negative for none.
         count: number of groups G.
 
     Returns:
         In the form of `Kind.probabilities`, shape (G, K) or (G,).
     """
     if not kind.classes:
-        return _medians(labels, groups, count)
-    size = len(kind.classes)
-    if kind.sets:
-        forms, numbers = np.unique(1 - labels.reshape(-1, size), axis=0, return_inverse=True)
-        forms, numbers = 1 - forms, numbers.reshape(-1)
-    else:
-        forms, numbers = np.eye(size), labels
-    out = np.full((count, size), np.nan)
-    group, number = _commonest(numbers, groups, max(len(forms), 1))
+        values = _labels(kind, items)
+        kept = known(values) & (groups >= 0)
+        return _medians(values[kept], groups[kept], count)
+    forms, numbers = _forms(kind, items)
+    kept = (numbers >= 0) & (groups >= 0)
+    out = np.full((count, len(kind.classes)), np.nan)
+    group, number = _commonest(numbers[kept], groups[kept], max(len(forms), 1))
     out[group] = forms[number]
     return out
+
+
+def _forms(kind: Kind, items: Items) -> tuple[Array, Array]:
+    """The labels that there are, the one whose first class comes first before others, and the number of each item's.
+
+    Returns:
+        float64 (F, K) and int64 (N,), negative where the label is missing.
+    """
+    if not kind.sets:
+        return np.eye(len(kind.classes)), _labels(kind, items)
+    truth = items.truths[kind.target.name]
+    if not isinstance(truth, Coded):
+        truth = Coded(_labels(kind, items), np.arange(len(items.texts)))
+    there = np.flatnonzero(~_undefined(truth.forms))
+    absent, place = np.unique(1 - truth.forms[there], axis=0, return_inverse=True)
+    number_of = np.full(len(truth.forms), -1, np.int64)
+    number_of[there] = place.reshape(-1)
+    return 1 - absent, number_of[truth.numbers]
 
 
 def _commonest(numbers: Array, groups: Array, size: int) -> tuple[Array, Array]:

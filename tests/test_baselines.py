@@ -8,7 +8,7 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, recall_score
 
-from mm_fairseq.baselines import Items, constants, from_train, known
+from mm_fairseq.baselines import Coded, Items, constants, from_train, known
 from mm_fairseq.targets import Target, kind_of
 
 CLASSES = ("neutral", "joy", "anger", "fear")
@@ -117,6 +117,22 @@ def test_sets_of_classes():
     assert metrics(found, "constant_all")["f1_a"] == pytest.approx(
         f1_score([0, 1, 0], [1, 1, 1], average="weighted", zero_division=0)
     )
+
+
+@pytest.mark.parametrize(
+    "target", [Target("e", "single", CLASSES), Target("e", "multilabel", CLASSES), Target("e", "regression")]
+)
+def test_labels_may_be_coded(target):
+    random = np.random.default_rng(4)
+    kinds = kinds_of(target)
+    labels = {"single": ["", *CLASSES], "multilabel": ["", "|", "joy", "fear|joy", "joy|fear", "anger"]}
+    forms = np.array([kinds["e"].encode(label) for label in labels.get(target.kind, ["", "-1.5", "0", "2"])])
+    numbers = random.integers(0, len(forms), (2, 50))
+    texts = [[f"t{n}" for n in random.integers(0, 20, 50)] for _ in range(2)]
+    coded = [Items({"e": Coded(forms, each)}, said) for each, said in zip(numbers, texts, strict=True)]
+    plain = [Items({"e": forms[each]}, said) for each, said in zip(numbers, texts, strict=True)]
+    assert from_train(kinds, *coded) == from_train(kinds, *plain)
+    assert constants(kinds, *coded) == constants(kinds, *plain)
 
 
 def test_targets_of_two_kinds():

@@ -23,9 +23,13 @@ from .votes import vote_account
 
 SPLITS = ("train", "valid", "test")
 FILES = "files"
+PREPARED = frozenset({"manifest.tsv", "targets.json", "account.json", "audit.json", "account.html", "splits", FILES})
+"""All that a prepared folder may hold."""
 
 Fold = dict[str, list[str]]
 """{split: ids}."""
+Examine = Callable[[Path, dict[str, Any]], Mapping[str, str]]
+"""From the folder that is being written, with its `FILES`, and the account to further files, {name: contents}."""
 
 
 @dataclass
@@ -42,6 +46,9 @@ class ParsedCorpus:
         details: further counts of the corpus, for `account.json`.
         notes: sentences that the user must read.
         known_bad: {clip: what is wrong with it}, recordings known to be damaged or lost that were left out.
+        apart: {protocol: what no two of its splits have in common}, where it promises that: any of `speakers`,
+            `sessions`, `dialogues`, `recordings`, `transcripts` and `words`, which are told apart without punctuation.
+        same: {id: utterance}, where one utterance has several rows under different ids.
         files: {path below `FILES`: what writes that file}, for corpora whose recordings or features are not files; the
             manifest's root is then `FILES`, relative to the prepared folder.
     """
@@ -55,6 +62,8 @@ class ParsedCorpus:
     details: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     known_bad: dict[str, str] = field(default_factory=dict)
+    apart: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    same: dict[str, str] = field(default_factory=dict)
     files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
 
 
@@ -210,16 +219,19 @@ def _split_account(targets: Sequence[Target], rows: Sequence[Utterance]) -> dict
     }
 
 
-def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False) -> dict[str, Any]:
+def write(
+    name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False, examine: Examine | None = None
+) -> dict[str, Any]:
     """Write the prepared folder in one step: it appears complete or not at all. Returns the account.
 
     Args:
         name: the corpus, as registered.
         prepared: what the corpus parsed.
         out: the folder; new, empty, or with `overwrite` one that this function wrote.
+        examine: a last look at what is to be written; it may add to the account, or raise an error.
 
     Raises:
-        MMFairseqError: `out` is taken, or the protocols do not fit the manifest.
+        MMFairseqError: `out` is taken, the protocols do not fit the manifest, or as `examine`.
     """
     out = Path(os.path.abspath(out))
     check_free(out, overwrite)
@@ -232,6 +244,8 @@ def write(name: str, prepared: ParsedCorpus, out: Path, overwrite: bool = False)
     temporary.mkdir(parents=True)
     try:
         _write_files(temporary / FILES, prepared.files)
+        for file, text in (examine(temporary, counts) if examine else {}).items():
+            (temporary / file).write_text(text, encoding="utf-8")
         for protocol, folds in prepared.protocols.items():
             for fold, splits in folds.items():
                 folder = temporary / "splits" / protocol / fold
@@ -282,7 +296,7 @@ def check_free(out: Path, overwrite: bool) -> None:
     if not out.is_dir():
         raise MMFairseqError(f"{out}: is a file; the output must be a folder")
     found = {path.name for path in out.iterdir()}
-    foreign = sorted(found - {"manifest.tsv", "targets.json", "account.json", "splits", FILES})
+    foreign = sorted(found - PREPARED)
     if foreign:
         raise MMFairseqError(f"{out}: holds other files ({named(foreign)}); give a new or empty folder")
     if found and not overwrite:
