@@ -1,6 +1,19 @@
 """Raw corpora to manifest rows. A corpus is one file and its registered name; nothing behind the manifest knows it."""
 
-from . import audioset, crema_d, features, fluent_speech_commands, iemocap, korean_vat, lists, meld, ravdess, table
+from . import (
+    audioset,
+    cmu_mosei,
+    cmu_mosi,
+    crema_d,
+    features,
+    fluent_speech_commands,
+    iemocap,
+    korean_vat,
+    lists,
+    meld,
+    ravdess,
+    table,
+)
 from .base import CORPORA, Corpus, ParsedCorpus
 
 __all__ = [
@@ -8,6 +21,8 @@ __all__ = [
     "Corpus",
     "ParsedCorpus",
     "audioset",
+    "cmu_mosei",
+    "cmu_mosi",
     "crema_d",
     "features",
     "fluent_speech_commands",

@@ -61,7 +61,7 @@ class Features(Corpus):
         )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
-        wanted = _modalities(args.modalities)
+        wanted = modalities_of(args.modalities)
         parts, others = read_parts(raw)
         target, label = _target(parts)
         singles = _singles(parts) if args.single_labels else {}
@@ -109,7 +109,12 @@ class Features(Corpus):
         return prepared
 
 
-def _modalities(text: str) -> list[str]:
+def modalities_of(text: str) -> list[str]:
+    """The names in a comma list.
+
+    Raises:
+        MMFairseqError: one is none of `MODALITIES`.
+    """
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in MODALITIES]:
         raise MMFairseqError(f"--modalities: unknown {unknown[0]!r}; known: {', '.join(MODALITIES)}")

@@ -8,6 +8,7 @@ Each of the three modalities shows one part of the sentiment in a direction of i
 sum of the three is the label. Audio has numbers that are not finite, as COVAREP gives them.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from .folder import check_new
 WIDTHS = {"text": 20, "audio": 9, "vision": 7}
 FRAMES = {"text": 12, "audio": 30, "vision": 24}
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+FILES = {  # and what they are: form, aligned
+    "mult_unaligned": ("mult", False),
+    "mult_aligned": ("mult", True),
+    "mmsa_unaligned": ("mmsa", False),
+    "mmsa_aligned": ("mmsa", True),
+    "mult_iemocap": ("iemocap", False),
+}
 MINIMUM = 30
 EMOTIONS = 4
 NOISE = 0.3
@@ -30,13 +38,14 @@ _WORDS = {
 }
 
 
-def write(out: Path, utterances: int, seed: int) -> None:
+def write(out: Path, utterances: int, seed: int, wanted: Collection[str] = tuple(FILES)) -> None:
     """Write the files; the same arguments give the same bytes.
 
     Args:
         out: a folder without any of them.
         utterances: how many in each file.
         seed: of everything drawn.
+        wanted: which files.
 
     Raises:
         MMFairseqError: too few utterances, the folder is taken, or pandas is not installed.
@@ -49,11 +58,10 @@ def write(out: Path, utterances: int, seed: int) -> None:
     except ImportError as error:
         raise MMFairseqError(f"pickles: pip install 'mm-fairseq[pandas]' ({error})") from error
     out.mkdir(parents=True, exist_ok=True)
-    for number, (form, aligned) in enumerate((form, aligned) for form in ("mult", "mmsa") for aligned in (False, True)):
-        content = _content(form, utterances, aligned, np.random.default_rng([seed, number]))
-        pandas.to_pickle(content, out / f"{form}_{'' if aligned else 'un'}aligned.pkl", protocol=4)
-    content = _content("iemocap", utterances, False, np.random.default_rng([seed, 4]))
-    pandas.to_pickle(content, out / "mult_iemocap.pkl", protocol=4)
+    for number, (name, (form, aligned)) in enumerate(FILES.items()):
+        if name in wanted:
+            content = _content(form, utterances, aligned, np.random.default_rng([seed, number]))
+            pandas.to_pickle(content, out / f"{name}.pkl", protocol=4)
 
 
 def _content(form: str, utterances: int, aligned: bool, rng: np.random.Generator) -> dict[str, dict[str, Any]]:

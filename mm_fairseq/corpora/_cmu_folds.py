@@ -1,0 +1,69 @@
+"""The standard folds of CMU-MOSEI and CMU-MOSI: lists of videos in a file that users give."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import MMFairseqError
+from .base import SPLITS, named, read_text
+
+VARIABLES = {f"standard_{split}_fold": split for split in SPLITS}
+NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
+
+
+def read_folds(path: Path) -> dict[str, str]:
+    """{video: split}.
+
+    Args:
+        path: the SDK's Python file (`cmu_mosei_std_folds.py`), of which only the lists `standard_train_fold` and so on
+            are read and nothing is run; a JSON file `{"train": [...], "valid": [...], "test": [...]}`; or a folder with
+            train.txt, valid.txt and test.txt, a video a line.
+
+    Raises:
+        MMFairseqError: it is none of these, a split is missing, or a video stands in two.
+    """
+    if path.is_dir():
+        lists: dict[str, Any] = {
+            split: [line.strip() for line in read_text(file).splitlines() if line.strip()]
+            for split in SPLITS
+            if (file := path / f"{split}.txt").is_file()
+        }
+    elif not path.is_file():
+        raise MMFairseqError(f"{path}: no such file of folds")
+    elif path.suffix == ".py":
+        lists = _of_python(path)
+    else:
+        lists = _of_json(path)
+    folds: dict[str, str] = {}
+    for split in SPLITS:
+        videos = lists.get(split)
+        if not isinstance(videos, list | tuple) or not videos or not all(isinstance(each, str) for each in videos):
+            raise MMFairseqError(f"{path}: no list of videos for {split}; it has {named(sorted(lists)) or 'none'}")
+        for video in videos:
+            if folds.setdefault(video, split) != split:
+                raise MMFairseqError(f"{path}: video {video!r} stands in {folds[video]} and in {split}")
+    return folds
+
+
+def _of_python(path: Path) -> dict[str, Any]:
+    lists = {}
+    try:
+        for node in ast.parse(read_text(path)).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                split = VARIABLES.get(node.targets[0].id)
+                if split:
+                    lists[split] = ast.literal_eval(node.value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise MMFairseqError(f"{path}: not Python, or a fold that is no plain list: {error}") from None
+    return lists
+
+
+def _of_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise MMFairseqError(f"{path}: neither a Python file of folds (.py) nor JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise MMFairseqError(f'{path}: expected {{"train": [...], "valid": [...], "test": [...]}}')
+    return {NAMES[name]: videos for name, videos in content.items() if name in NAMES}
