@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import MMFairseqError
+from ..manifest import Utterance
 from .base import Fold
 
 SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
@@ -86,6 +87,34 @@ def draw_by_class(members: Iterable[tuple[str, str, Sequence[str]]], shares: Map
     return {split: [name for group, name, _ in members if placed[group] == split] for split in shares}
 
 
+def draw_by_speaker(rows: Sequence[Utterance], notes: list[str]) -> Fold:
+    """As `draw`, no speaker in two splits; says so in `notes`."""
+    notes.append("train, valid and test were drawn by a hash of the speaker (70/15/15): no speaker is in two of them")
+    return draw(((row.speaker, row.id) for row in rows), "speakers")
+
+
+def draw_by_recording(rows: Sequence[Utterance], notes: list[str]) -> Fold:
+    """As `draw`, no dialogue, or else no file, in two splits; says so in `notes`."""
+    notes.append(
+        "train, valid and test were drawn by a hash of the recording (70/15/15): "
+        "a speaker may be in several of them, and figures then look better than they are"
+    )
+    return draw(((_recording(row), row.id) for row in rows), "recordings")
+
+
+def draw_validation(rows: Sequence[Utterance], share: float = 0.15) -> tuple[Fold, str]:
+    """Train and valid out of a training part: whole speakers where there are three or more, else single utterances.
+
+    Returns:
+        The fold, without test, and what was kept whole: "speaker" or "utterance".
+    """
+    what, groups = "speaker", [row.speaker for row in rows]
+    if "" in groups or len(set(groups)) < 3:
+        what, groups = "utterance", [row.id for row in rows]
+    members = zip(groups, (row.id for row in rows), strict=True)
+    return draw(members, f"{what}s of train", {"train": 1 - share, "valid": share}), what
+
+
 def deal(names: Iterable[str], parts: int) -> dict[str, int]:
     """`names` in the order of their SHA-256, dealt to `parts` like cards: {name: part, from 0}, none larger by two."""
     return {name: position % parts for position, name in enumerate(_shuffled(names))}
@@ -106,6 +135,11 @@ def rotate(members: Iterable[tuple[str, str]], groups: Iterable[str], parts: int
             turn = (part[group] - k) % parts
             folds[str(k + 1)][("test", "valid")[turn] if turn < 2 else "train"].append(name)
     return folds
+
+
+def _recording(row: Utterance) -> str:
+    medium = row.medium("audio") or row.medium("video")
+    return row.dialogue or (medium.path if medium else row.id)
 
 
 def _shuffled(names: Iterable[str]) -> list[str]:

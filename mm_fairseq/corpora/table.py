@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from ..errors import MMFairseqError
 from ..manifest import FEATURES, Manifest, Utterance
 from ..targets import KINDS, kind_of
-from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
+from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
-from .draw import draw, rotate
+from .draw import draw_by_recording, draw_by_speaker, draw_validation, rotate
 from .records import DELIMITERS, Record, read_table
 
 SPLIT_NAMES = {
@@ -191,7 +191,11 @@ class Table(Corpus):
                 raise MMFairseqError("--protocol official: name the split column, --columns split=COLUMN")
             fold = {split: [row.id for row in rows if row.split == split] for split in SPLITS}
             if len(fold["train"]) > 1 and not fold["valid"]:
-                fold |= _validation([row for row in rows if row.split == "train"], prepared)
+                part, what = draw_validation([row for row in rows if row.split == "train"])
+                prepared.notes.append(
+                    f"the split column has no valid: 15 % of train were drawn for it by a hash of the {what}"
+                )
+                fold |= part
         elif protocol == "by_speaker":
             if silent := [row.id for row in rows if not row.speaker]:
                 raise MMFairseqError(
@@ -202,27 +206,10 @@ class Table(Corpus):
                 prepared.notes.append(f"the speakers were dealt to {folds} parts by a hash; fold k tests on part k")
                 prepared.protocols[protocol] = rotate(((row.speaker, row.id) for row in rows), speakers, folds)
                 return
-            fold = draw(((row.speaker, row.id) for row in rows), "speakers")
-            prepared.notes.append(
-                "train, valid and test were drawn by a hash of the speaker (70/15/15): no speaker is in two of them"
-            )
+            fold = draw_by_speaker(rows, prepared.notes)
         else:
-            fold = draw(((_recording(row), row.id) for row in rows), "recordings")
-            prepared.notes.append(
-                "train, valid and test were drawn by a hash of the recording (70/15/15): "
-                "a speaker may be in several of them, and figures then look better than they are"
-            )
+            fold = draw_by_recording(rows, prepared.notes)
         prepared.protocols[protocol] = {"1": fold}
-
-
-def _validation(rows: Sequence[Utterance], prepared: ParsedCorpus) -> Fold:
-    """A validation part out of the training part of a table that has none: whole speakers where there are several."""
-    what, groups = "speaker", [row.speaker for row in rows]
-    if "" in groups or len(set(groups)) < 3:
-        what, groups = "utterance", [row.id for row in rows]
-    prepared.notes.append(f"the split column has no valid: 15 % of train were drawn for it by a hash of the {what}")
-    members = zip(groups, (row.id for row in rows), strict=True)
-    return draw(members, f"{what}s of train", {"train": 0.85, "valid": 0.15})
 
 
 def _check_learnable(wishes: Sequence[Wish], prepared: ParsedCorpus, places: dict[str, str]) -> None:
@@ -288,8 +275,3 @@ def _seconds(value: dict[str, str], name: str, where: str) -> float | None:
         return float(text) if text else None
     except ValueError:
         raise MMFairseqError(f"{where}: {name} {text!r} is not a number of seconds") from None
-
-
-def _recording(row: Utterance) -> str:
-    medium = row.medium("audio") or row.medium("video")
-    return row.dialogue or (medium.path if medium else row.id)
