@@ -4,6 +4,7 @@ import math
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from ..errors import MMFairseqError
 
@@ -21,12 +22,14 @@ class MediaError(MMFairseqError):
             too_short, too_long, too_large, non_finite, span_outside, no_audio_track, no_video_track, no_face,
             bad_region.
         message: what is wrong, with the path and the numbers.
+        kept: the item and its length, where one was made in spite of it (no_face).
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, kept: tuple[Any, int] | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.kept = kept
 
     def __str__(self) -> str:
         return self.message

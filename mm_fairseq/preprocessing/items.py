@@ -17,7 +17,7 @@ from ..errors import MMFairseqError
 from ..manifest import MODALITIES, TEXT_ASR, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError
 from ..media.audio import read_audio
-from ..media.faces import encode_jpeg, face_crops
+from ..media.faces import encode_clip, face_crops
 from ..media.features import read_features
 from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
 from ..media.video import read_frames
@@ -88,7 +88,7 @@ class Settings:
 
 
 class Items:
-    """Makes the items of utterances; every failure is a `MediaError`.
+    """Makes the items of utterances; every fault is a `MediaError`.
 
     Args:
         root: the folder that the manifest's paths are relative to.
@@ -113,7 +113,7 @@ class Items:
         """The item and its length in samples, tokens or frames.
 
         Raises:
-            MediaError: there is none, or it cannot be used.
+            MediaError: there is none, or it cannot be used; or it can, but something is to be said (`kept`).
         """
         makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
         makers = {"audio": self._audio, "text": self._text, "video": self._video, TEXT_ASR: self._text_asr}
@@ -181,11 +181,11 @@ class Items:
             raise MediaError("empty_video", "no video is given; other utterances have it")
         path = self.root / medium.path
         frames = read_frames(path, medium.start, medium.end, settings.fps, medium.region, settings.max_seconds)
-        try:
-            crops = face_crops(frames, settings.frame_size, settings.faces)
-        except MediaError as error:
-            raise MediaError(error.code, f"{path}: {error}") from None
-        return pack_frames([encode_jpeg(crop) for crop in crops]), len(crops)
+        crops, fault = face_crops(frames, settings.frame_size, settings.faces, settings.fps)
+        item = pack_frames(encode_clip(crops))
+        if fault is not None:
+            raise MediaError(fault.code, f"{path}: {fault}", (item, len(crops)))
+        return item, len(crops)
 
 
 def _sound(row: Utterance) -> Medium | None:

@@ -1,4 +1,8 @@
-"""What became of every utterance: ok, repaired (kept without a modality) or quarantined (nothing of it is left)."""
+"""What became of every utterance.
+
+ok; repaired: kept without a modality, or with the middle of the picture where no face was found; quarantined: nothing of
+it is left.
+"""
 
 import json
 from collections import Counter
@@ -12,7 +16,7 @@ VERDICTS = ("ok", "repaired", "quarantined")
 
 @dataclass(frozen=True)
 class Problem:
-    """Why one modality of one utterance is not in the data-bin.
+    """Why one modality of one utterance is not in the data-bin, or, no_face, not as it was meant to be.
 
     Args:
         id: the utterance.

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mm_fairseq.media import MediaError
-from mm_fairseq.media.faces import decode_jpeg, encode_jpeg, face_crops, find_face
+from mm_fairseq.media.faces import FRAME_BYTES, decode_jpeg, encode_clip, encode_jpeg, face_crops
+from mm_fairseq.media.tracking import find_face
 from mm_fairseq.media.video import read_frames
 from mm_fairseq.toy import faces as drawn
 
@@ -28,34 +29,49 @@ def test_place_of_the_face(scene):
 
 
 def test_crop_is_centred_on_the_face(scene):
-    (crop,) = face_crops([scene], 256)
+    (crop,), fault = face_crops([scene], 256)
+    assert fault is None
     assert crop.shape == (256, 256, 3)
     x, _, side = find_face([crop])
     assert abs(x - 128) < 15
     assert abs(side - 256 / 1.6) < 30
 
 
-def test_one_box_for_the_clip(scene):
-    moved = [np.roll(scene, shift, axis=1) for shift in (-4, 0, 4)]
-    crops = face_crops([*moved, np.zeros_like(scene)], 128)
+def test_one_box_for_a_clip_that_hardly_moves(scene):
+    shifted = [np.roll(scene, shift, axis=1) for shift in (-4, 0, 4)]
+    crops, _ = face_crops([*shifted, np.zeros_like(scene)], 128)
     assert len(crops) == 4
     assert not crops[3].any()
+    assert np.abs(crops[0][:, 4:].astype(int) - crops[2][:, :-4]).mean() > 1  # the crop did not go along
+
+
+def test_the_crop_goes_along_with_the_face(scene):
+    wide = np.concatenate([np.full((480, 360, 3), 120, np.uint8), scene], axis=1)
+    crops, _ = face_crops([np.roll(wide, -40 * number, axis=1) for number in range(15)], 256)
+    for crop in crops:
+        x, _, side = find_face([crop])
+        assert abs(x - 128) < 20
+        assert abs(side - 256 / 1.6) < 30
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_face(seed):
+def test_no_face_is_the_middle(seed):
     noise = np.random.default_rng(seed).integers(0, 255, (12, 16, 3)).astype(np.uint8)
     picture = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
-    with pytest.raises(MediaError, match="no face found") as caught:
-        face_crops([picture, np.full((240, 320, 3), 90, np.uint8)])
-    assert caught.value.code == "no_face"
+    frames = [picture, np.full((240, 320, 3), 90, np.uint8)]
+    crops, fault = face_crops(frames, 64)
+    assert fault is not None
+    assert fault.code == "no_face"
+    assert "no face found in any of the 2 frames looked at" in str(fault)
+    for crop, middle in zip(crops, face_crops(frames, 64, "center")[0], strict=True):
+        assert np.array_equal(crop, middle)
 
 
 def test_modes_without_detection():
     picture = np.zeros((100, 300, 3), np.uint8)
     picture[:, 100:200] = 200
-    assert (face_crops([picture], 64, "center")[0] == 200).all()
-    assert 0.25 < (face_crops([picture], 64, "none")[0] > 100).mean() < 0.42
+    assert (face_crops([picture], 64, "center")[0][0] == 200).all()
+    assert 0.25 < (face_crops([picture], 64, "none")[0][0] > 100).mean() < 0.42
 
 
 def test_jpeg_keeps_colours():
@@ -68,6 +84,22 @@ def test_jpeg_keeps_colours():
         decode_jpeg(b"nonsense")
 
 
+@pytest.mark.parametrize("size", [64, 256, 320])
+def test_five_seconds_are_at_most_a_megabyte_and_a_half(size):
+    """Noise, the worst there is; larger pictures may have more, each pixel as much."""
+    rng = np.random.default_rng(0)
+    clip = [rng.integers(0, 256, (size, size, 3)).astype(np.uint8) for _ in range(50)]
+    encoded = encode_clip(clip)
+    assert sum(map(len, encoded)) <= 1_499_000 * max(1, size / 256) ** 2
+    assert len(encode_jpeg(clip[0])) > FRAME_BYTES or size == 64
+    assert decode_jpeg(encoded[0]).shape == clip[0].shape
+
+
+def test_what_is_small_enough_has_the_best_quality(scene):
+    crops, _ = face_crops([scene] * 3)
+    assert encode_clip(crops) == [encode_jpeg(crop, 95) for crop in crops]
+
+
 @pytest.mark.real
 def test_speakers_of_grid(real_data):
     for path in sorted((real_data / "grid").glob("*.mpg")):
@@ -75,3 +107,14 @@ def test_speakers_of_grid(real_data):
         assert abs(x - 180) < 40
         assert abs(y - 160) < 40
         assert 100 < side < 200
+
+
+@pytest.mark.real
+def test_clips_of_grid_are_small_enough_in_the_best_quality(real_data):
+    for path in sorted((real_data / "grid").glob("*.mpg")):
+        frames = read_frames(path, fps=10)
+        crops, _ = face_crops(frames, 256, "detect", 10)
+        encoded = encode_clip(crops)
+        assert len(encoded) == 30
+        assert sum(map(len, encoded)) < 1_500_000 * 3 / 5
+        assert encoded[0] == encode_jpeg(crops[0], 95)

@@ -297,15 +297,17 @@ def test_video_with_faces_and_its_sound(tmp_path):
     Manifest(tmp_path / "raw", ["emotion"], rows).write(tmp_path / "prepared/manifest.tsv")
     write_targets(tmp_path / "prepared/targets.json", [Target("emotion", "single", ("sad", "glad"))])
     out = tmp_path / "bin"
-    binarize(tmp_path / "prepared", out, Settings(frame_size=64))
+    summary = binarize(tmp_path / "prepared", out, Settings(frame_size=64))
     assert StreamReader(out / "audio").lengths.tolist() == [16000, 25600, 16000, 16000]
     video = StreamReader(out / "video")
-    assert video.lengths.tolist() == [5, 8, 0, 0]
+    assert video.lengths.tolist() == [5, 8, 5, 0]
     pictures = [decode_jpeg(frame) for frame in unpack_frames(video[1])]
     assert [picture.shape for picture in pictures] == [(64, 64, 3)] * 8
     found = [(line["id"], line["verdict"], line["code"]) for line in problems(out)]
     assert found == [("wall", "repaired", "no_face"), ("no film", "repaired", "empty_video")]
     assert str(film) in problems(out)[0]["error"]
+    assert summary[0] == "4 utterances: 2 ok, 2 repaired, 0 quarantined"
+    assert summary[1] == "problems: 1 empty_video, 1 no_face"
 
 
 @pytest.mark.real

@@ -1,5 +1,6 @@
 """What no decoder should raise is a bad item, and what no item is to blame for is an error."""
 
+import numpy as np
 import pytest
 
 from mm_fairseq.errors import MMFairseqError
@@ -26,6 +27,19 @@ def test_a_lost_tokenizer_is_no_fault_of_an_utterance(tmp_path):
     with pytest.raises(MMFairseqError, match=r"text\.model: missing file") as caught:
         Items(tmp_path, tmp_path, Settings(), spec).make("text", ROW)
     assert not isinstance(caught.value, MediaError)
+
+
+def test_no_face_is_the_middle_and_said(tmp_path, monkeypatch):
+    """Not lost: what `faces="center"` would have kept comes along with the fault."""
+    frames = [np.full((40, 60, 3), 10 * number, np.uint8) for number in range(5)]
+    monkeypatch.setattr(items, "read_frames", lambda *args: frames)
+    row = Utterance("u", video="a.mp4")
+    with pytest.raises(MediaError, match=r"a\.mp4: no face found in any of the 5 frames") as caught:
+        Items(tmp_path, tmp_path, Settings(frame_size=32), None).make("video", row)
+    expected, length = Items(tmp_path, tmp_path, Settings(frame_size=32, faces="center"), None).make("video", row)
+    assert caught.value.code == "no_face"
+    assert caught.value.kept[1] == length == 5
+    assert np.array_equal(caught.value.kept[0], expected)
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 8), (256, 8), (1490, 47), (100_000, 256)])
