@@ -115,7 +115,7 @@ class Job:
                 raise
             problem = Problem(row.id, self.items.path(stream, row), stream, error.code, str(error))
             writer.notes["problems"].append(asdict(problem))
-            item, length = np.empty((0, dim) if dim else 0, dtype), 0
+            item, length = error.kept or (np.empty((0, dim) if dim else 0, dtype), 0)
         return item, length if told else None
 
     def sweep(self, shard: int) -> None:
