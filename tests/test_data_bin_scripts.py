@@ -1,34 +1,14 @@
 import argparse
-import os
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
+from script_calls import SCRIPTS, recorded
 
 from mm_fairseq.corpora import CORPORA
 
-FOLDER = Path(__file__).parents[1] / "data-bin-scripts"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.sh") if path.stem != "common")
-
 
 def run(tmp_path, *words, status=0, script="iemocap"):
-    """The calls of `mm-fairseq` that the script makes, one list of words each; each call ends with `status`."""
-    log = tmp_path / "log"
-    log.write_text("")
-    stub = tmp_path / "bin" / "mm-fairseq"
-    stub.parent.mkdir(exist_ok=True)
-    stub.write_text(f'#!/bin/sh\nprintf "%s|" "$@" >> "{log}"\necho >> "{log}"\nexit {status}\n')
-    stub.chmod(0o755)
-    path = f"{stub.parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", str(FOLDER / f"{script}.sh"), *words],
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done, [line.split("|")[:-1] for line in log.read_text().splitlines()]
+    return recorded(script, tmp_path, *words, status=status)
 
 
 def test_options_go_to_the_command_that_has_them(tmp_path):
@@ -40,6 +20,19 @@ def test_options_go_to_the_command_that_has_them(tmp_path):
         ["prepare", "iemocap", "raw folder", f"{out}/prepared", "--overwrite", "--classes", "6", "--accept-counts"],
         ["binarize", f"{out}/prepared", f"{out}/data-bin", "--resume", "--workers", "2", "--tokenizer", "gpt2:a b"],
     ]
+
+
+@pytest.mark.parametrize("corpus", CORPORA.names())
+def test_every_corpus_has_a_script(corpus):
+    assert corpus in SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_label_map_goes_to_prepare(tmp_path, script):
+    done, calls = run(tmp_path, "raw", str(tmp_path / "out"), "--label-map", "a b.toml", "--fps", "5", script=script)
+    assert done.returncode == 0, done.stderr
+    assert calls[0][4:] == ["--overwrite", "--label-map", "a b.toml"]
+    assert calls[1][3:] == ["--resume", "--fps", "5"]
 
 
 def test_without_options(tmp_path):
@@ -69,7 +62,7 @@ def test_every_option_of_the_corpus_goes_to_prepare(tmp_path, script):
     CORPORA.get(script).add_arguments(parser)
     words, joined = [], []
     for action in parser._actions:
-        value = [] if action.nargs == 0 else [str(action.default)]
+        value = [] if action.nargs == 0 else [str(action.default or "x")]
         words += [action.option_strings[0], *value]
         joined.append("=".join([action.option_strings[0], *value]))
     for given in (words, joined):

@@ -13,9 +13,14 @@ CORPORA = {
     "audioset": (240, "as AudioSet: class folders of mp4 clips, segment csv, ontology"),
     "crema_d": (300, "as CREMA-D: wav and flv of acted emotions, both tables of ratings"),
     "ravdess": (240, "as RAVDESS: mp4 and wav of acted emotions, speech and a few songs"),
+    "emobox": (160, "as EmoBox: jsonl of folds, a label map, wav"),
+    "kaldi": (160, "as Kaldi's data folders: wav.scp, segments, text, utt2spk, utt2emo"),
+    "wav2vec_tsv": (160, "as wav2vec's lists: tsv, with labels and words beside them"),
     "meld": (160, "as MELD.Raw: mp4 clips of dialogues, tables of emotions and sentiments"),
     "cmu_mosei": (240, "as CMU-MOSEI: videos, transcripts, labels and folds, or in the form of MMSA"),
     "cmu_mosi": (240, "as CMU-MOSI: clips, transcripts and labels, or in the form of MMSA"),
+    "table": (100, "as somebody's own table: csv and wav"),
+    "lists": (100, "as the lists of the original trimodal system: tsv lists, label files, wav, txt, mp4"),
     "features": (300, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
 }
 FORMS = {
