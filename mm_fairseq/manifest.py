@@ -146,23 +146,11 @@ class Manifest:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
             raise MMFairseqError(f"{path}: byte {error.start} is not UTF-8; save the manifest as UTF-8") from None
-        if not lines[0].startswith("# root="):
-            raise MMFairseqError(f"{path}:1: expected '# root=DIR', found {lines[0][:80]!r}")
-        root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
-        header = lines[1].split("\t") if len(lines) > 1 else []
-        unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
-        if tuple(header[: len(COLUMNS)]) != COLUMNS:
-            raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
-        extra = [name for name in header[len(COLUMNS) :] if name != FEATURES]
-        if len(set(header)) != len(header) or "" in extra:
-            raise MMFairseqError(
-                f"{path}:2: further columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
-                f"found {extra}"
-            )
+        root, header, extra = read_head(path, lines[:2])
         rows = []
         for number, line in enumerate(lines[2:], start=3):
             if line.strip():
-                rows.append(_parse_row(line, header, f"{path}:{number}"))
+                rows.append(parse_row(line, header, f"{path}:{number}"))
             elif number < len(lines):
                 raise MMFairseqError(f"{path}:{number}: an empty line in the middle of the manifest")
         manifest = cls(root, extra, rows)
@@ -185,6 +173,31 @@ class Manifest:
         temporary.replace(path)
 
 
+def read_head(path: Path, lines: list[str]) -> tuple[Path, list[str], list[str]]:
+    """Check the first two lines of a manifest file.
+
+    Returns:
+        The root, the names of all columns, and those of the columns behind the fixed ones.
+
+    Raises:
+        MMFairseqError: a line or a column is missing or wrong.
+    """
+    if not lines[0].startswith("# root="):
+        raise MMFairseqError(f"{path}:1: expected '# root=DIR', found {lines[0][:80]!r}")
+    root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
+    header = lines[1].split("\t") if len(lines) > 1 else []
+    unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
+    if tuple(header[: len(COLUMNS)]) != COLUMNS:
+        raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
+    extra = [name for name in header[len(COLUMNS) :] if name != FEATURES]
+    if len(set(header)) != len(header) or "" in extra:
+        raise MMFairseqError(
+            f"{path}:2: further columns must have different, non-empty names, none of {' '.join(COLUMNS)}; "
+            f"found {extra}"
+        )
+    return root, header, extra
+
+
 def normalised(text: str) -> str:
     """A transcript without case, punctuation and runs of white space, to tell equal sentences."""
     return " ".join(re.findall(r"\w+", text.casefold()))
@@ -200,7 +213,17 @@ def _texts(row: Utterance) -> list[str]:
     return [_text(getattr(row, name)) for name in (*COLUMNS, FEATURES)] + list(row.labels.values())
 
 
-def _parse_row(line: str, header: list[str], where: str) -> Utterance:
+def parse_row(line: str, header: list[str], where: str) -> Utterance:
+    """One line of a manifest.
+
+    Args:
+        line: without its line break.
+        header: the names of all columns.
+        where: the file and the number of the line, for messages.
+
+    Raises:
+        MMFairseqError: it has more or fewer fields than the header, or a time is no number.
+    """
     values = line.split("\t")
     if len(values) != len(header):
         raise MMFairseqError(

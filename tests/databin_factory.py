@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mm_fairseq.databin import write_lookup
 from mm_fairseq.databin.format import pack_frames
 from mm_fairseq.databin.reader import StreamReader
 from mm_fairseq.databin.writer import write_shard
 from mm_fairseq.manifest import Manifest, Utterance
 from mm_fairseq.media.faces import encode_jpeg
-from mm_fairseq.targets import Target, write_targets
+from mm_fairseq.targets import Target, read_targets, write_targets
 
 CLASSES = ("neu", "sad", "ang", "hap")
 SYMBOLS = 12
@@ -108,6 +109,14 @@ def write_data_bin(
         "rows": len(rows),
     }
     (folder / "meta.json").write_text(json.dumps(meta))
+    return look_up(folder)
+
+
+def look_up(folder: Path) -> Path:
+    """Write what rows, labels and items are found by, as `binarize` does at its end."""
+    for name in ("audio", "text", "video"):
+        StreamReader(folder / name, anew=True).index.write(folder / name)
+    write_lookup(folder, read_targets(folder / "targets.json"), Manifest.read(folder / "manifest.tsv").utterances)
     return folder
 
 
@@ -121,4 +130,4 @@ def reshard(folder: Path, size: int) -> Path:
             part = slice(start, start + size)
             own = lengths[part] if name == "video" else None
             write_shard(folder / name, shard, items[part], reader.dtype.name, lengths=own)
-    return folder
+    return look_up(folder)

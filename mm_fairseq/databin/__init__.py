@@ -1,15 +1,23 @@
 """The on-disk format of a data-bin: streams of shards, written atomically, read by memory map."""
 
+from .arrays import FileArray, Numbers
 from .features import CachedStream, cached_streams
 from .folder import DataBin, Place, fingerprint
 from .format import pack_frames, unpack_frames
+from .labels import Labels, ParsedLabels
+from .lookup import Ids, write_lookup
 from .reader import StreamReader
 from .writer import HeldError, ShardWriter, locked, remove_leftovers, remove_shard, write_atomic, write_shard
 
 __all__ = [
     "CachedStream",
     "DataBin",
+    "FileArray",
     "HeldError",
+    "Ids",
+    "Labels",
+    "Numbers",
+    "ParsedLabels",
     "Place",
     "ShardWriter",
     "StreamReader",
@@ -21,5 +29,6 @@ __all__ = [
     "remove_shard",
     "unpack_frames",
     "write_atomic",
+    "write_lookup",
     "write_shard",
 ]

@@ -11,6 +11,10 @@ import numpy as np
 
 from ..errors import MMFairseqError
 from ..manifest import Manifest
+from ..targets import Kind
+from .arrays import FileArray
+from .labels import Labels, ParsedLabels, StoredLabels, fits
+from .lookup import MANIFEST, Lookup, StoredManifest, label_paths, read_lookup
 
 
 class Place(NamedTuple):
@@ -53,9 +57,22 @@ class DataBin:
         return meta
 
     @cached_property
-    def manifest(self) -> Manifest:
-        """Its rows."""
-        return Manifest.read(self.path / "manifest.tsv")
+    def _lookup(self) -> Lookup | None:
+        return read_lookup(self.path)
+
+    @cached_property
+    def manifest(self) -> Manifest | StoredManifest:
+        """Its rows; they stay in the file unless it was changed since it was binarized."""
+        return Manifest.read(self.path / MANIFEST) if self._lookup is None else self._lookup.manifest
+
+    def labels(self, kind: Kind) -> Labels:
+        """What a kind makes of the labels of its target."""
+        name = kind.target.name
+        stored = self._lookup.targets.get(name) if self._lookup is not None else None
+        if stored is None or not fits(kind, stored):
+            return ParsedLabels(kind, self.manifest.utterances)
+        truths, votes = label_paths(self.path, name)
+        return StoredLabels(kind, FileArray.npy(truths), FileArray.npy(votes) if kind.soft else None)
 
     def dim(self, modality: str) -> int:
         """D, where the corpus brings features [T, D] of a modality; 0 where it is raw data or not there."""
@@ -104,22 +121,29 @@ class DataBin:
         return sorted(file.stem for file in self.path.glob(f"splits/{place.protocol}/{place.fold}/*.npy"))
 
     def rows(self, place: Place, split: str) -> np.ndarray:
-        """Row numbers of a split.
+        """Row numbers of a split. Shape (rows), int64.
 
         Raises:
             MMFairseqError: the fold has no such split.
         """
+        return self.split(place, split)[:].astype(np.int64)
+
+    def split(self, place: Place, split: str) -> FileArray:
+        """As `rows`, but left in the file."""
         if split not in (there := self.splits(place)):
             raise MMFairseqError(
                 f"{self}: no split {split!r} in {place.protocol}, fold {place.fold}; it has {', '.join(there)}"
             )
-        return np.load(self.path / "splits" / place.protocol / place.fold / f"{split}.npy")
+        return FileArray.npy(self.path / "splits" / place.protocol / place.fold / f"{split}.npy")
 
 
 def fingerprint(data_bin: Path) -> str:
     """Sha256 of what a data-bin holds: its rows, its splits and the receipts of its raw shards, wherever it lies."""
-    rows = (data_bin / "manifest.tsv").read_bytes().partition(b"\n")[2]  # without the root
-    digest = hashlib.sha256(rows)
+    digest = hashlib.sha256()
+    with open(data_bin / MANIFEST, "rb") as file:
+        file.readline()  # without the root
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     raw = (path for path in data_bin.glob("*/shard-*.json") if "@" not in path.parent.name)
     for path in sorted([*raw, *data_bin.glob("splits/*/*/*.npy")]):
         digest.update(f"{path.relative_to(data_bin).as_posix()}\n".encode() + path.read_bytes())

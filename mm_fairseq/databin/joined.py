@@ -80,6 +80,10 @@ class Joined:
 def join(folder: str | os.PathLike, shards: int) -> Joined:
     """Read index and receipt of every shard, and check every size.
 
+    Args:
+        folder: of the stream.
+        shards: how many there are.
+
     Raises:
         MMFairseqError: a shard is missing, cut short, damaged or unlike the others.
     """

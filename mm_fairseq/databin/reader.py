@@ -32,14 +32,15 @@ class StreamReader:
     Args:
         folder: the stream's folder; it and the shards in it may be links.
         rows: how many items there must be, where the caller knows.
+        anew: read the shards even where there is a joined index.
 
     Raises:
         MMFairseqError: a shard is missing, cut short, damaged or unlike the others, or the count is not `rows`.
     """
 
-    def __init__(self, folder: str | os.PathLike, rows: int | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike, rows: int | None = None, anew: bool = False) -> None:
         self.folder = Path(folder)
-        found = joined.read(self.folder)
+        found = None if anew else joined.read(self.folder)
         if found is None:
             shards = sum(1 for _ in self.folder.glob("shard-*.json")) if self.folder.is_dir() else 0
             if not shards:
@@ -114,6 +115,6 @@ class StreamReader:
             raise MMFairseqError(f"{receipt}: not a receipt of a shard ({error!r}): binarize again") from error
         if found != digest:
             raise MMFairseqError(
-                f"{receipt}: the shard is not the one that {joined.NAME} was made of; go on with "
+                f"{receipt}: the shard was changed since {joined.NAME} was made of it; open it again, or go on with "
                 f"`mm-fairseq {'extract' if '@' in self.folder.name else 'binarize'} --resume`"
             )

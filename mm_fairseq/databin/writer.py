@@ -49,6 +49,21 @@ def write_atomic(path: str | os.PathLike, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def save_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Write an `.npy` file as `write_atomic` does, without a copy of it in memory."""
+    path = Path(path)
+    hidden = _hidden(path)
+    try:
+        with open(hidden, "wb") as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 def remove_leftovers(folder: str | os.PathLike) -> None:
     """Remove the hidden files that a killed writer left in a folder tree. Only the holder of its lock may."""
     for path in Path(folder).rglob(".*.tmp"):

@@ -1,7 +1,8 @@
 """What a data-bin says of itself beside its shards.
 
 meta.json is written first, unfinished, and last, with `"complete": true`; in between stand the manifest, the targets,
-tokeniser and dictionary, and, once the shards are there, the quarantine and the rows of every split.
+tokeniser and dictionary, and, once the shards are there, the quarantine, the rows of every split, an index of each
+stream, and what rows and labels are found by.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..databin import StreamReader, write_atomic
+from ..databin import StreamReader, write_atomic, write_lookup
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest
 from ..media.text import (
@@ -141,7 +142,7 @@ def _train_texts(corpus: Prepared) -> list[str]:
 def finish(
     data_bin: Path, corpus: Prepared, meta: dict[str, Any], streams: Mapping[str, Form], problems: list[Problem]
 ) -> list[str]:
-    """Quarantine, splits, then the meta data that makes the data-bin complete.
+    """Quarantine, splits, what rows and items are found by, then the meta data that makes the data-bin complete.
 
     Args:
         data_bin: the folder, with every shard of every stream.
@@ -157,7 +158,9 @@ def finish(
         MMFairseqError: no utterance is left, or none of a modality.
     """
     rows = corpus.manifest.utterances
-    readers = {stream: StreamReader(data_bin / stream, len(rows)) for stream in streams}
+    readers = {stream: StreamReader(data_bin / stream, len(rows), anew=True) for stream in streams}
+    for reader in readers.values():
+        reader.index.write(reader.folder)
     own = {stream: reader for stream, reader in readers.items() if stream in MODALITIES}
     kept = np.any([reader.lengths > 0 for reader in own.values()], axis=0)
     account = Account([row.id for row in rows], kept, problems)
@@ -185,6 +188,7 @@ def finish(
         write_atomic(folder / f"{split}.npy", raw.getvalue())
         if members and not len(left):
             emptied.append(f"warning: nothing is left of {protocol}/{fold}/{split}")
+    write_lookup(data_bin, corpus.targets, rows)
     write_atomic(data_bin / "meta.json", _json(meta | {"complete": True, "verdicts": account.verdicts()}))
     return [*account.lines(), *emptied, *_totals(meta, streams, readers)]
 

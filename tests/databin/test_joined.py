@@ -136,7 +136,7 @@ def test_a_shard_rebuilt_in_the_same_size_is_seen_when_it_is_touched(plain):
     write_shard(plain, 2, [np.zeros(size, np.int16) for size in (2, 1, 4)], "int16")  # they were of 1, 2 and 4
     reader = StreamReader(plain)
     assert len(reader[0]) == 3
-    with pytest.raises(MMFairseqError, match=r"shard-00002\.json: .*not the one that joined\.idx.*binarize --resume"):
+    with pytest.raises(MMFairseqError, match=r"shard-00002\.json: .*changed since joined\.idx was.*binarize --resume"):
         reader[4]
 
 

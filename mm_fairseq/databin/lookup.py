@@ -1,0 +1,209 @@
+"""Rows and labels of a data-bin by number, without its whole manifest in memory.
+
+`rows.npy` (N + 1, int64) says where the rows begin in `manifest.tsv`, in bytes; `labels/<target>.npy` has the labels as
+numbers and `labels/<target>.votes.npy` those of soft targets; `lookup.json`, written last, says of which manifest and
+targets they were made. Nothing else of a data-bin depends on them: where they are missing, or the manifest was changed
+since, all is read from the manifest. N rows.
+"""
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ..errors import MMFairseqError
+from ..manifest import Utterance, parse_row, read_head
+from ..targets import Target
+from .arrays import FileArray, Numbers
+from .labels import encode
+from .writer import save_array, write_atomic
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "lookup.json"
+ROWS = "rows.npy"
+MANIFEST = "manifest.tsv"
+_CHUNK = 1 << 20
+
+
+class ManifestRows(Sequence[Utterance]):
+    """The rows of a manifest, each read from the file when it is asked for.
+
+    Args:
+        path: of the manifest.
+        header: the names of its columns.
+        offsets: where rows begin, in bytes. Shape (N + 1).
+    """
+
+    def __init__(self, path: Path, header: list[str], offsets: Numbers) -> None:
+        self.path, self.header, self.offsets = path, header, offsets
+        first, last = int(offsets[0]), int(offsets[len(offsets) - 1])
+        self._text = FileArray(path, "u1", (last,))
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Utterance]: ...
+    def __getitem__(self, row: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = int(row)
+        if row < 0:
+            row += len(self)
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} in {self.path}")
+        start, end = self.offsets[row : row + 2].tolist()
+        return self._parse(self._text[start:end].tobytes(), row)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        with open(self.path, "rb") as file:
+            file.seek(self._first)
+            for row in range(len(self)):
+                yield self._parse(file.readline(), row)
+
+    def _parse(self, raw: bytes, row: int) -> Utterance:
+        where = f"{self.path}:{row + 3}"
+        if not raw.endswith(b"\n") or raw.count(b"\n") > 1:
+            raise MMFairseqError(f"{where}: not the row that {ROWS} knows: binarize again with --resume")
+        return parse_row(raw[:-1].decode("utf-8"), self.header, where)
+
+
+class Ids(Sequence[str]):
+    """The ids of utterances."""
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self.utterances = utterances
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [utterance.id for utterance in self.utterances[row]]
+        return self.utterances[row].id
+
+
+@dataclass(frozen=True)
+class StoredManifest:
+    """A `Manifest` whose rows stay in its file.
+
+    Args:
+        root: the folder that paths are relative to.
+        extra: the names of the columns behind the fixed ones.
+        utterances: the rows.
+    """
+
+    root: Path
+    extra: list[str]
+    utterances: ManifestRows
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What was looked up when the data-bin was made.
+
+    Args:
+        manifest: its rows.
+        targets: name to the target whose labels stand in a file.
+    """
+
+    manifest: StoredManifest
+    targets: dict[str, Target]
+
+
+def write_lookup(data_bin: Path, targets: Sequence[Target], utterances: Sequence[Utterance]) -> None:
+    """Write the files of this module; the bytes depend on manifest and targets alone.
+
+    Args:
+        data_bin: the folder, with its manifest.
+        targets: those whose labels are written.
+        utterances: the rows of its manifest.
+
+    Raises:
+        MMFairseqError: the manifest does not have these rows, or a label is none of its target's.
+    """
+    (data_bin / ABOUT).unlink(missing_ok=True)
+    ends, size, crc = _line_ends(data_bin / MANIFEST)
+    if len(ends) - 2 != len(utterances):
+        raise MMFairseqError(f"{data_bin / MANIFEST}: {len(ends) - 2} rows, {len(utterances)} expected")
+    save_array(data_bin / ROWS, ends[1:])
+    (data_bin / "labels").mkdir(exist_ok=True)
+    for target in targets:
+        truths, votes = encode(target, utterances)
+        for path, array in zip(label_paths(data_bin, target.name), (truths, votes), strict=True):
+            if array is None:
+                path.unlink(missing_ok=True)
+            else:
+                save_array(path, array)
+    about = {
+        "manifest": {"bytes": size, "crc32": crc},
+        "rows": len(utterances),
+        "targets": [asdict(target) for target in targets],
+    }
+    write_atomic(data_bin / ABOUT, (json.dumps(about, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def read_lookup(data_bin: Path) -> Lookup | None:
+    """What `write_lookup` wrote; None where it is missing or of another manifest."""
+    path = data_bin / ABOUT
+    try:
+        about: dict[str, Any] = json.loads(path.read_bytes())
+        told, rows = about["manifest"], about["rows"]
+        targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in about["targets"]]
+        offsets = FileArray.npy(data_bin / ROWS)
+        if len(offsets) != rows + 1 or not _is_of(data_bin / MANIFEST, path, told["bytes"], told["crc32"]):
+            return None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, MMFairseqError) as error:
+        logger.warning("%s: damaged (%s); the manifest is read instead", path, error)
+        return None
+    with open(data_bin / MANIFEST, "rb") as file:
+        lines = [file.readline().decode("utf-8-sig").rstrip("\n") for _ in range(2)]
+    root, header, extra = read_head(data_bin / MANIFEST, lines)
+    manifest = StoredManifest(root, extra, ManifestRows(data_bin / MANIFEST, header, offsets))
+    return Lookup(manifest, {target.name: target for target in targets})
+
+
+def label_paths(data_bin: Path, target: str) -> tuple[Path, Path]:
+    """The files of its labels and of what its votes say."""
+    return data_bin / "labels" / f"{target}.npy", data_bin / "labels" / f"{target}.votes.npy"
+
+
+def _is_of(manifest: Path, about: Path, size: int, crc: int) -> bool:
+    """Whether the manifest is still the one that was looked up; only one that is younger than that is read for it."""
+    found = os.stat(manifest)
+    if found.st_size == size and found.st_mtime_ns < os.stat(about).st_mtime_ns:
+        return True
+    if found.st_size == size and _line_ends(manifest, crc_only=True)[2] == crc:
+        return True
+    logger.warning("%s: changed since it was binarized; all of it is read into memory", manifest)
+    return False
+
+
+def _line_ends(path: Path, crc_only: bool = False) -> tuple[np.ndarray, int, int]:
+    """Where lines end, in bytes; the size of the file and the CRC-32 of its bytes."""
+    ends, size, crc = [], 0, 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            if not crc_only:
+                ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + size + 1)
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    return np.concatenate([np.zeros(0, np.int64), *ends]), size, crc
