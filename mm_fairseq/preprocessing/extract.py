@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..backbones import ANY, BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
-from ..databin import CachedStream, DataBin, StreamReader, locked, remove_shard
+from ..databin import CachedStream, DataBin, Ids, StreamReader, locked, remove_shard
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
 from ..datasets import Limits, load_dictionary
@@ -214,9 +214,8 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
         dtype, dim = CODE_DTYPE, encoder.code_groups
     stream = CachedStream(modality, entry["name"], entry["args"], entry["sha256"], limits.longest, ends, dtype, dim)
     reader = StreamReader(data_bin.path / modality, len(data_bin.manifest))
-    ids = [row.id for row in data_bin.manifest.utterances]
     every = (dictionary.bos(), dictionary.pad(), dictionary.eos())
-    inputs = Inputs(reader, ids, limits, every, len(dictionary))
+    inputs = Inputs(reader, Ids(data_bin.manifest.utterances), limits, every, len(dictionary))
     return Encoding(data_bin.path, stream, encoder.eval().to(device), inputs, device)
 
 
