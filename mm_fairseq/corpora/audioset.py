@@ -29,7 +29,7 @@ from ..manifest import Manifest, Utterance
 from ..targets import SEPARATOR, Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
 from .draw import draw_by_class
-from .recordings import fault, mp4_tracks
+from .recordings import Faults, archive_hint, mp4_tracks
 from .segments import NAMES, Segment, match_files, read_ontology, read_segments, video_of
 
 FOLDERS = {"train": "train", "eval": "test"}  # and what becomes of them
@@ -94,7 +94,7 @@ class AudioSet(Corpus):
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         if not raw.is_dir():
-            raise MMFairseqError(f"{raw}: no such folder; RAW must be {self.raw}")
+            raise MMFairseqError(f"{raw}: no such folder; RAW must be {self.raw}{archive_hint(raw)}")
         prepared = ParsedCorpus(Manifest(raw, [], []), [], {})
         tables = _tables(raw, args)
         if args.multilabel and any(part in tables for part in FOLDERS):
@@ -137,7 +137,9 @@ class AudioSet(Corpus):
                 )
             classes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
             if not any(_mp4(name.glob("*")) for name in classes):
-                raise MMFairseqError(f"{root}: no class folders with mp4 clips; RAW must be {self.raw}")
+                raise MMFairseqError(
+                    f"{root}: no class folders with mp4 clips; RAW must be {self.raw}{archive_hint(root)}"
+                )
             for name in classes:
                 files = _mp4(name.glob("*"))
                 if not files and not accept:
@@ -271,33 +273,29 @@ def _usable(raw: Path, clips: Sequence[Clip], accept: bool, prepared: ParsedCorp
         MMFairseqError: one is empty, a git-lfs pointer, or has no sound or no picture, and `accept` is False.
     """
     rows: list[Utterance] = []
-    faults: dict[str, list[Path]] = {}
+    faults = Faults()
     for clip in clips:
         path = clip.file.relative_to(raw).as_posix()
-        reason, audio, video = fault(clip.file), path, path
-        tracks = None if reason else mp4_tracks(clip.file)
+        audio, video = path, path
+        usable = faults.check(clip.file)
+        tracks = mp4_tracks(clip.file) if usable else None
         if tracks is not None and not tracks:
-            reason = "neither sound nor picture in it: replace the clip"
-        if reason:
+            faults.add(clip.file, "neither sound nor picture in it: replace the clip")
+            usable = False
+        if not usable:
             prepared.excluded["nothing in the file"] = prepared.excluded.get("nothing in the file", 0) + 1
         else:
             if tracks == {"video"}:
-                reason, audio = "no sound in it: replace the clip", ""
+                faults.add(clip.file, "no sound in it: replace the clip")
+                audio = ""
             elif tracks == {"audio"}:
-                reason, video = "no picture in it: replace the clip", ""
+                faults.add(clip.file, "no picture in it: replace the clip")
+                video = ""
             start, end = clip.span
             rows.append(
                 Utterance(id=clip.id, dialogue=clip.video, start=start, end=end, audio=audio, video=video, labels={})
             )
-        if reason:
-            faults.setdefault(reason, []).append(clip.file)
-    told = []
-    for reason, files in faults.items():
-        rest = f" (and {len(files) - 1} more: {named([file.name for file in files[1:]])})" if files[1:] else ""
-        told.append(f"{files[0]}: {reason}{rest}")
-    if told and not accept:
-        raise MMFairseqError(f"{'; '.join(told)}; --accept-missing goes on with what there is")
-    prepared.notes += [f"accepted: {each}" for each in told]
+    faults.settle(accept, prepared.notes, "with what there is")
     return rows
 
 

@@ -25,7 +25,7 @@ from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
 from .draw import rotate
-from .recordings import EMPTY, POINTER, fault
+from .recordings import Faults, archive_hint
 from .records import read_columns
 from .votes import shared, votes_text
 
@@ -92,14 +92,15 @@ class CremaD(Corpus):
         files = {modality: find_clips(raw / folder, suffix) for modality, (folder, suffix) in FOLDERS.items()}
         names = sorted({name for found in files.values() for name in found})
         if not names:
-            raise MMFairseqError(f"{raw}: neither AudioWAV/*.wav nor VideoFlash/*.flv; RAW must be {self.raw}")
+            raise MMFairseqError(
+                f"{raw}: neither AudioWAV/*.wav nor VideoFlash/*.flv; RAW must be {self.raw}{archive_hint(raw)}"
+            )
         prepared = ParsedCorpus(Manifest(raw, [], []), [], {}, published=PUBLISHED)
         prepared.seen = {"clips": len(names), "actors": len({name[:4] for name in names})}
         prepared.seen |= Counter(name.split("_")[2] for name in names)
         if bad := [name for name in names if name in KNOWN_BAD]:
             prepared.excluded["known bad"] = len(bad)
-            told = ", ".join(f"{name} ({KNOWN_BAD[name]})" for name in bad)
-            prepared.notes.append(f"left out, known to be bad: {told}")
+            prepared.known_bad = {name: KNOWN_BAD[name] for name in bad}
         names = [name for name in names if name not in KNOWN_BAD]
         usable = self._usable(names, files, args.accept_missing, prepared)
         chosen, votes = self._annotations(raw / "processedResults", args.label, names, prepared)
@@ -141,27 +142,17 @@ class CremaD(Corpus):
             MMFairseqError: some are missing, empty, or git-lfs pointers in their place, and `accept` is False.
         """
         usable: dict[str, dict[str, Path]] = {name: {} for name in names}
-        faults = []
+        faults = Faults()
         for modality, found in files.items():
-            folder = FOLDERS[modality][0]
+            folder, suffix = FOLDERS[modality]
             if not found:
                 prepared.notes.append(f"no {modality}: {folder} is not there, or empty")
                 continue
-            absent = [name for name in names if name not in found]
-            bad = {name: fault(found[name]) for name in names if name in found}
-            told = {POINTER: "git-lfs pointers, a text in place of the recording (`git lfs pull` fetches it)"}
-            told[EMPTY] = "empty, 0 bytes (copy or fetch them again)"
-            for reason, what in told.items():
-                if those := [name for name in names if bad.get(name) == reason]:
-                    faults.append(f"{folder}: {len(those)} of {len(found)} files are {what}: {named(those)}")
-            if absent:
-                faults.append(f"{folder}: {len(absent)} of {len(names)} clips are missing: {named(absent)}")
             for name in names:
-                if name in found and not bad[name]:
-                    usable[name][modality] = found[name]
-        if faults and not accept:
-            raise MMFairseqError(f"{'; '.join(faults)}; --accept-missing goes on without them")
-        prepared.notes += [f"accepted: {fault}" for fault in faults]
+                file = found.get(name, prepared.manifest.root / folder / f"{name}{suffix}")
+                if faults.check(file):
+                    usable[name][modality] = file
+        faults.settle(accept, prepared.notes)
         return usable
 
     def _annotations(

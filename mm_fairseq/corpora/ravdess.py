@@ -21,7 +21,7 @@ from ..manifest import Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, Corpus, Fold, ParsedCorpus, named
 from .draw import rotate
-from .recordings import fault, mp4_tracks
+from .recordings import Faults, archive_hint, mp4_tracks
 
 CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")  # 01 to 08
 CHANNELS = {"speech": "01", "song": "02"}
@@ -69,10 +69,10 @@ class Ravdess(Corpus):
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         if not raw.is_dir():
-            raise MMFairseqError(f"{raw}: no such folder; RAW must be {self.raw}")
+            raise MMFairseqError(f"{raw}: no such folder; RAW must be {self.raw}{archive_hint(raw)}")
         everything = find_files(raw)
         if not everything:
-            raise MMFairseqError(f"{raw}: no Actor_*/*.mp4 or Actor_*/*.wav; RAW must be {self.raw}")
+            raise MMFairseqError(f"{raw}: no Actor_*/*.mp4 or Actor_*/*.wav; RAW must be {self.raw}{archive_hint(raw)}")
         channels = list(CHANNELS) if args.channel == "both" else [args.channel]
         clips = {name: files for name, files in everything.items() if _channel(name) in channels}
         if not clips:
@@ -169,16 +169,15 @@ def _usable(raw: Path, clips: dict[str, Files], accept: bool, prepared: ParsedCo
     Raises:
         MMFairseqError: some that others have are missing or hold nothing, and `accept` is False.
     """
-    faults: dict[str, list[Path]] = {}
+    faults = Faults()
     whole: dict[str, Files] = {}
     for name, files in clips.items():
         whole[name] = {}
         for modality, file in files.items():
-            reason = fault(file)
-            if not reason and modality != "03" and not _has(file, "video"):
-                reason = "no picture in it: fetch it again"
-            if reason:
-                faults.setdefault(reason, []).append(file)
+            if not faults.check(file):
+                continue
+            if modality != "03" and not _has(file, "video"):
+                faults.add(file, "no picture in it: fetch it again")
             else:
                 whole[name][modality] = file
     lacking: dict[str, list[str]] = {"sound": [], "picture": []}
@@ -191,15 +190,12 @@ def _usable(raw: Path, clips: dict[str, Files], accept: bool, prepared: ParsedCo
         for what, path in (("sound", audio), ("picture", video)):
             if not path:
                 lacking[what].append(name)
-    told = [f"{files[0]}: {reason}{_more(len(files) - 1)}" for reason, files in faults.items()]
     for what, names in lacking.items():
         if len(names) == len(used) and not faults:
             prepared.notes.append(f"no {what}: no file of modality {'03 or 01' if what == 'sound' else '01 or 02'}")
         elif names:
-            told.append(f"{len(names)} of {len(used)} utterances have no {what}: {named(names)}")
-    if told and not accept:
-        raise MMFairseqError(f"{'; '.join(told)}; --accept-missing goes on without them")
-    prepared.notes += [f"accepted: {fault_told}" for fault_told in told]
+            faults.say(f"{len(names)} of {len(used)} utterances have no {what}: {named(names)}")
+    faults.settle(accept, prepared.notes)
     return used
 
 
@@ -207,7 +203,3 @@ def _has(file: Path, track: str) -> bool:
     """Whether an mp4 has a track, as far as can be told."""
     tracks = mp4_tracks(file)
     return tracks is None or track in tracks
-
-
-def _more(count: int) -> str:
-    return f" (and {count} more)" if count else ""

@@ -122,7 +122,7 @@ def test_a_copy_with_nothing_but_sound(crema_d, parse):
     assert prepared.manifest.extra == ["emotion", "level", "sentence"]
     assert prepared.targets[0].votes == ""
     assert {row.video for row in prepared.manifest.utterances} == {""}
-    assert prepared.notes[1:] == [
+    assert prepared.notes == [
         "no video: VideoFlash is not there, or empty",
         "no processedResults: there are no votes",
         "no VideoDemographics.csv: sex, age, race and ethnicity of the actors are not known",
@@ -138,22 +138,22 @@ def test_pointers_and_missing_media_are_said(crema_d, parse):
     with pytest.raises(MMFairseqError) as error:
         parse("crema_d", crema_d)
     text = str(error.value)
-    assert "AudioWAV: 1 of 7 files are git-lfs pointers" in text
-    assert "VideoFlash: 1 of 6 files are git-lfs pointers" in text
-    assert "(`git lfs pull` fetches it): 1002_TSI_HAP_XX; VideoFlash: 1 of 6 clips are missing: 1003_DFA_NEU_XX" in text
+    assert f"{crema_d}/AudioWAV/1003_DFA_NEU_XX.wav: a git-lfs pointer" in text
+    assert "fetches it (and 1 more: 1002_TSI_HAP_XX.flv); " in text
+    assert f"{crema_d}/VideoFlash/1003_DFA_NEU_XX.flv: no such file: copy or fetch it; " in text
     assert text.endswith("--accept-missing goes on without them")
     prepared = parse("crema_d", crema_d, "--accept-missing")
     rows = {row.id: row for row in prepared.manifest.utterances}
     assert "1003_DFA_NEU_XX" not in rows
     assert prepared.excluded == {"known bad": 1, "no media": 1}
     assert (rows["1002_TSI_HAP_XX"].audio, rows["1002_TSI_HAP_XX"].video) == ("AudioWAV/1002_TSI_HAP_XX.wav", "")
-    assert sum(note.startswith("accepted: ") for note in prepared.notes) == 3
+    assert sum(note.startswith("accepted: ") for note in prepared.notes) == 2
 
 
 def test_empty_files_are_said(crema_d, parse):
     for name in ("1002_TSI_HAP_XX", "1003_DFA_NEU_XX"):
         (crema_d / f"VideoFlash/{name}.flv").write_bytes(b"")
-    reason = r"VideoFlash: 2 of 7 files are empty, 0 bytes .*: 1002_TSI_HAP_XX, 1003_DFA_NEU_XX; --accept-missing"
+    reason = r"VideoFlash/1002_TSI_HAP_XX.flv: 0 bytes .* \(and 1 more: 1003_DFA_NEU_XX.flv\); --accept-missing"
     with pytest.raises(MMFairseqError, match=reason):
         parse("crema_d", crema_d)
     rows = parse("crema_d", crema_d, "--accept-missing").manifest.utterances
@@ -163,7 +163,8 @@ def test_empty_files_are_said(crema_d, parse):
 def test_known_bad_clips_are_left_out_and_need_not_be_whole(crema_d, parse):
     (crema_d / "AudioWAV/1076_MTI_SAD_XX.wav").write_text(POINTER)
     prepared = parse("crema_d", crema_d)
-    assert prepared.notes[0] == "left out, known to be bad: 1076_MTI_SAD_XX (almost nothing in it)"
+    assert prepared.known_bad == {"1076_MTI_SAD_XX": "almost nothing in it"}
+    assert prepared.excluded == {"known bad": 1}
     assert len(prepared.manifest) == len(CLIPS) - 1
     assert not KNOWN_BAD.keys() & {row.id for row in prepared.manifest.utterances}
 

@@ -122,7 +122,9 @@ def test_files_that_hold_nothing(ravdess, parse, media, content, reason):
         file.write_bytes((media / "dark.mp4").read_bytes() if content == "dark" else content)
     with pytest.raises(MMFairseqError) as error:
         parse("ravdess", ravdess)
-    assert f"{files[0]}: {reason} (and 1 more); 1 of 4 utterances have no picture: {SPOKEN[0]}" in str(error.value)
+    assert f"{files[0]}: {reason} (and 1 more: {files[1].name}); 1 of 4 utterances have no picture: {SPOKEN[0]}" in str(
+        error.value
+    )
     assert str(error.value).endswith("; --accept-missing goes on without them")
     prepared = parse("ravdess", ravdess, "--accept-missing")
     assert rows(prepared)[SPOKEN[0]].video == ""

@@ -3,7 +3,8 @@ import struct
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora.recordings import EMPTY, POINTER, fault, is_pointer, mp4_tracks
+from mm_fairseq.corpora.recordings import EMPTY, MISSING, POINTER, Faults, archive_hint, fault, is_pointer, mp4_tracks
+from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.toy.clips import write_clip
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 82026\n"
@@ -63,3 +64,41 @@ def test_any_bytes_give_an_answer(tmp_path):
         assert tracks is None or tracks <= {"audio", "video"}
     (tmp_path / "b.mp4").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
     assert mp4_tracks(tmp_path / "b.mp4") is None
+
+
+def test_faults_are_gathered_and_told_at_once(tmp_path):
+    names = ("a.wav", "b.wav", "c.wav", "whole.wav")
+    for name, content in zip(names, ("", "", LFS, "RIFF"), strict=True):
+        (tmp_path / name).write_text(content)
+    faults = Faults()
+    assert not faults
+    assert [faults.check(tmp_path / name) for name in (*names, "gone.wav", "a.wav")] == [
+        *(False, False, False, True, False, False)
+    ]
+    assert faults.folder(tmp_path)
+    assert not faults.folder(tmp_path / "nowhere")
+    faults.add(tmp_path / "whole.wav", "no sound in it")
+    told = [
+        f"{tmp_path}/a.wav: {EMPTY} (and 1 more: b.wav)",
+        f"{tmp_path}/c.wav: {POINTER}",
+        f"{tmp_path}/gone.wav: {MISSING}",
+        f"{tmp_path}/whole.wav: no sound in it",
+        f"{tmp_path}/nowhere: no such folder",
+    ]
+    with pytest.raises(MMFairseqError) as error:
+        faults.settle(accept=False, notes=[])
+    assert str(error.value) == f"{'; '.join(told)}; --accept-missing goes on without them"
+    notes = ["before"]
+    faults.settle(accept=True, notes=notes)
+    assert notes == ["before", *(f"accepted: {each}" for each in told)]
+    Faults().settle(accept=False, notes=notes)
+
+
+def test_archives_that_were_not_extracted_are_named(tmp_path):
+    assert archive_hint(tmp_path) == ""
+    for name in ("b.tar.gz", "a.zip", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    assert archive_hint(tmp_path) == f"; there are archives in {tmp_path}: extract a.zip, b.tar.gz first"
+    assert archive_hint(tmp_path / "a.zip") == "; a.zip is an archive: extract it first"
+    assert archive_hint(tmp_path / "notes.txt") == ""
+    assert archive_hint(tmp_path / "nowhere") == ""
