@@ -1,18 +1,22 @@
-"""`mm-fairseq prepare`: turn a raw corpus into a manifest with splits and targets."""
+"""`mm-fairseq prepare`: turn a raw corpus into a manifest with splits and targets, and say what is in it.
+
+Splits that share what they must not are an error, of status 1; nothing is written then.
+"""
 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from ..corpora import CORPORA, ParsedCorpus, base, label_map
+from ..preprocessing.audit import Leak, audit
+from ..report import account as pages
+from ..tables import Table, to_json
+from ._tables import show
 
-from ..corpora import CORPORA, base
-
-SHOWN = 12  # values of an attribute
+SHOWN = 12  # values of an attribute, leaks of a message
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,51 +28,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         each.add_argument("raw", type=Path, metavar="RAW", help=corpus.raw)
         each.add_argument("out", type=Path, metavar="OUT", help="the prepared folder to write")
         each.add_argument("--overwrite", action="store_true", help="replace an OUT that an earlier run wrote")
+        each.add_argument(
+            "--label-map",
+            type=Path,
+            metavar="FILE",
+            help='merge, rename or leave out labels, as FILE says: [target], then OLD = "NEW" in every line',
+        )
+        each.add_argument(
+            "--accept-leaks",
+            action="store_true",
+            help="go on where splits share utterances, files of the same bytes, or what the protocol keeps apart",
+        )
         corpus.add_arguments(each)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Parse the corpus, compare the counts, write OUT, show the account; 0 on success."""
+    """Parse the corpus, compare the counts, audit it, write OUT, show the account; 0, or 1 where splits leak."""
     base.check_free(args.out, args.overwrite)
+    names = label_map.read(args.label_map) if args.label_map else None
     prepared = CORPORA.get(args.corpus)().parse(Path(os.path.abspath(args.raw)), args)
     base.check_counts(prepared, getattr(args, "accept_counts", False))
-    account = base.write(args.corpus, prepared, args.out, args.overwrite)
-    show(account, Console(width=None if sys.stdout.isatty() else 160))
+    if names:
+        prepared = label_map.apply(prepared, names)
+    found: dict[str, Any] = {}
+
+    def examine(folder: Path, account: dict[str, Any]) -> Mapping[str, str]:
+        found.update(_examine(prepared, folder, account, args.accept_leaks))
+        return {"audit.json": to_json(found), "account.html": pages.page(account, found)}
+
+    try:
+        account = base.write(args.corpus, prepared, args.out, args.overwrite, examine)
+    except Leak as error:
+        sys.stderr.write(f"mm-fairseq prepare: error: {error}\n")
+        return 1
+    show(*told(account, found))
     return 0
 
 
-def show(account: dict[str, Any], console: Console) -> None:
-    """Print an account: a line of totals, one table a target and protocol, the notes."""
+def _examine(prepared: ParsedCorpus, folder: Path, account: dict[str, Any], accept: bool) -> dict[str, Any]:
+    """The audit, which is told in the account too.
+
+    Raises:
+        Leak: there are leaks and `accept` is False.
+    """
+    result = audit(prepared, folder / prepared.manifest.root)
+    if result.leaks and not accept:
+        rest = len(result.leaks) - SHOWN
+        raise Leak(
+            "the splits leak: what is tested or chosen on would be trained on. Mend them, or give --accept-leaks to go "
+            "on all the same\n"
+            + "".join(f"  {leak}\n" for leak in result.leaks[:SHOWN])
+            + (f"  and {rest} more\n" if rest > 0 else "")
+        )
+    result.accepted = bool(result.leaks)
+    account["notes"] = [*account["notes"], *(f"accepted leak: {leak}" for leak in result.leaks)]
+    account["durations"] = result.durations
+    return result.to_json()
+
+
+def told(account: dict[str, Any], found: dict[str, Any]) -> list[Table | str]:
+    """The short form of account and audit for the terminal: tables and lines."""
     media = ", ".join(f"{modality} {count}" for modality, count in account["modalities"].items())
-    totals = f"{account['utterances']} utterances ({media}), {len(account['speakers'])} speakers"
-    console.print(f"{account['corpus']}: {totals}", highlight=False, soft_wrap=True)
-    for target in account["targets"]:
-        for protocol in account["splits"]:
-            console.print(_table(account, target, protocol))
+    parts: list[Table | str] = [
+        f"{account['corpus']}: {account['utterances']} utterances ({media}), {len(account['speakers'])} speakers",
+        *pages.counts(account),
+        *pages.overlaps(found, brief=True),
+        *pages.baselines(found, list(account["targets"]), brief=True),
+        f"durations: {pages.length(account)}",
+    ]
+    if account["published"]:
+        same = sum(account["seen"].get(name, 0) == count for name, count in account["published"].items())
+        parts.append(f"published counts: {same} of {len(account['published'])} are the same")
     for target, votes in account["votes"].items():
-        said = f"{votes['utterances']} utterances, {votes['mean']:.4g} each in the mean"
-        console.print(f"votes of {target}: {said}", highlight=False, markup=False, soft_wrap=True)
+        parts.append(f"votes of {target}: {votes['utterances']} utterances, {votes['mean']:.4g} each in the mean")
     for name, counts in account["attributes"].items():
-        told = ", ".join(f"{value or '(none)'} {count}" for value, count in list(counts.items())[:SHOWN])
+        values = ", ".join(f"{value or '(none)'} {count}" for value, count in list(counts.items())[:SHOWN])
         rest = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-        console.print(f"{name}: {told}{rest}", highlight=False, markup=False, soft_wrap=True)
+        parts.append(f"{name}: {values}{rest}")
     if account["excluded"]:
-        left_out = ", ".join(f"{label} {count}" for label, count in account["excluded"].items())
-        console.print(f"left out: {left_out}", highlight=False, markup=False, soft_wrap=True)
-    for clip, reason in account["known_bad"].items():
-        console.print(f"known bad, left out: {clip}: {reason}", highlight=False, markup=False, soft_wrap=True)
-    for note in account["notes"]:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _table(account: dict[str, Any], target: str, protocol: str) -> Table:
-    columns = list(account["targets"][target])
-    table = Table(title=f"{target}, {protocol}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("fold", no_wrap=True)
-    for name in ("rows", "speakers", *({"": "(no label)", "|": "(none of them)"}.get(name, name) for name in columns)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for fold, splits in account["splits"][protocol].items():
-        for split, counts in splits.items():
-            labels = [f"{counts['targets'][target].get(name, 0):.6g}" for name in columns]
-            table.add_row(f"{fold} {split}", str(counts["utterances"]), str(counts["speakers"]), *labels)
-    return table
+        parts.append("left out: " + ", ".join(f"{label} {count}" for label, count in account["excluded"].items()))
+    parts += [f"known bad, left out: {clip}: {reason}" for clip, reason in account["known_bad"].items()]
+    parts += [f"note: {note}" for note in account["notes"]]
+    return parts

@@ -155,7 +155,7 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
         "corpus": name,
         "utterances": len(rows),
         "excluded": dict(sorted(prepared.excluded.items())),
-        "modalities": {name: sum(bool(getattr(row, name)) for row in rows) for name in media},
+        "modalities": _counted(media, rows),
         "targets": {target.name: label_counts(target, rows) for target in prepared.targets},
         "votes": {target.name: vote_account(target, rows) for target in prepared.targets if target.votes},
         "attributes": {
@@ -167,7 +167,8 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
         "splits": {
             protocol: {
                 fold: {
-                    split: _split_account(prepared.targets, [by_id[i] for i in ids]) for split, ids in splits.items()
+                    split: _split_account(prepared.targets, [by_id[i] for i in ids], media)
+                    for split, ids in splits.items()
                 }
                 for fold, splits in folds.items()
             }
@@ -211,9 +212,14 @@ def label_counts(target: Target, rows: Sequence[Utterance]) -> dict[str, float]:
     return counts
 
 
-def _split_account(targets: Sequence[Target], rows: Sequence[Utterance]) -> dict[str, Any]:
+def _counted(media: Sequence[str], rows: Sequence[Utterance]) -> dict[str, int]:
+    return {name: sum(bool(getattr(row, name)) for row in rows) for name in media}
+
+
+def _split_account(targets: Sequence[Target], rows: Sequence[Utterance], media: Sequence[str]) -> dict[str, Any]:
     return {
         "utterances": len(rows),
+        "modalities": _counted(media, rows),
         "speakers": len({row.speaker for row in rows if row.speaker}),
         "targets": {target.name: label_counts(target, rows) for target in targets},
     }

@@ -83,11 +83,6 @@ class Lists(Corpus):
             metavar="DIR",
             help="dict.txt and encoder.json of RoBERTa, to turn token ids into transcripts",
         )
-        parser.add_argument(
-            "--accept-leaks",
-            action="store_true",
-            help="keep an utterance that is in two splits, once in each, under the id SPLIT/NAME",
-        )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         found = {split: lists for split in SPLITS if (lists := read_lists(raw, split, args.root))}
@@ -95,12 +90,7 @@ class Lists(Corpus):
             raise MMFairseqError(f"{raw}: no lists here; expected files such as train_a.tsv, train_t.tsv, train_v.tsv")
         stems = {split: [entry.stem for entry in next(iter(lists.values()))] for split, lists in found.items()}
         times = Counter(stem for names in stems.values() for stem in names)
-        leaks = [stem for stem, count in times.items() if count > 1]
-        if leaks and not args.accept_leaks:
-            raise MMFairseqError(
-                f"{raw}: {len(leaks)} utterances stand in two splits: {named(leaks)}; what is tested would be trained "
-                "or chosen on. Mend the lists, or (where names begin anew in every split) give --accept-leaks"
-            )
+        twice = [stem for stem, count in times.items() if count > 1]
         labels = {split: read_labels(raw / f"label_file_{split}.csv") for split in found}
         target, rename = make_target(labels, args.classes, args.map)
         folders = {
@@ -109,8 +99,9 @@ class Lists(Corpus):
         if not folders:
             raise MMFairseqError(f"{raw}: the lists name no files")
         prepared = ParsedCorpus(Manifest(Path(os.path.commonpath(folders)), [target.name], []), [target], {})
-        if leaks:
-            prepared.notes.append(f"accepted: {len(leaks)} names stand in two splits: {named(leaks)}")
+        if twice:
+            prepared.notes.append(f"{len(twice)} names stand in two splits; ids are SPLIT/NAME: {named(twice)}")
+            prepared.same = _same(found)
         decode = gpt2_decoder(args.gpt2) if args.gpt2 else None
         rows = prepared.manifest.utterances
         excluded: Counter[str] = Counter()
@@ -120,7 +111,7 @@ class Lists(Corpus):
                 if label is None:
                     excluded[labels[split].of[row.id].text] += 1
                     continue
-                name = f"{split}/{row.id}" if leaks else row.id
+                name = f"{split}/{row.id}" if twice else row.id
                 rows.append(replace(row, id=name, labels={target.name: label}))
             if strange := sorted(set(labels[split].of) - set(stems[split])):
                 prepared.notes.append(
@@ -131,6 +122,22 @@ class Lists(Corpus):
             "1": {split: [row.id for row in rows if row.split == split] for split in SPLITS}
         }
         return prepared
+
+
+def _same(found: dict[str, dict[str, list[Entry]]]) -> dict[str, str]:
+    """{SPLIT/NAME: NAME} where two splits list one file under that name; else names only begin anew in every split."""
+    first: dict[Path, str] = {}
+    shared: set[str] = set()
+    for split, lists in found.items():
+        for entry in (entry for entries in lists.values() for entry in entries):
+            if first.setdefault(entry.path, split) != split:
+                shared.add(entry.stem)
+    return {
+        f"{split}/{entry.stem}": entry.stem
+        for split, lists in found.items()
+        for entry in next(iter(lists.values()))
+        if entry.stem in shared
+    }
 
 
 def read_lists(folder: Path, split: str, root: Path | None = None) -> dict[str, list[Entry]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..baselines import Coded, Items, constants, from_train
 from ..corpora import ParsedCorpus
+from ..errors import MMFairseqError
 from ..manifest import Utterance, normalised
 from ..targets import SEPARATOR, Kind, Target, kind_of
 from .audit_files import Files, compare, durations, rounded, seconds
@@ -19,6 +20,10 @@ from .audit_overlaps import Overlap, named_paths, overlaps
 
 Baselines = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """{protocol: {fold: {split: {baseline: {"metrics": ...}}}}}."""
+
+
+class Leak(MMFairseqError):
+    """Splits have in common what they must not; the message has a sentence for each pair."""
 
 
 @dataclass
@@ -101,7 +106,7 @@ def _parts(prepared: ParsedCorpus) -> dict[str, dict[str, dict[str, np.ndarray]]
 
 
 def _by_label(target: Target, rows: Sequence[Utterance], known: np.ndarray) -> dict[str, float]:
-    """Seconds of each class, and of "" for rows without a label; of sets every member gets the whole of it, `|` the empty ones."""
+    """Seconds of each class, and of "" for rows without a label; of sets every member, `|` of the empty ones."""
     out, sets = dict.fromkeys(target.classes, 0.0), kind_of(target).sets
     for row, length in zip(rows, known, strict=True):
         text = row.labels.get(target.name, "")

@@ -1,11 +1,11 @@
-"""The report as a web page in one file and as Markdown, from the templates beside this module."""
+"""Web pages in one file and Markdown, from the templates beside this module."""
 
 import re
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import BaseLoader, Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import metrics
@@ -16,7 +16,7 @@ from .tables import changes, p_value, signed
 
 def page(report: Report) -> str:
     """The web page: style and pictures are inside it, nothing is fetched."""
-    return render("report.html.j2", report=report, css=Markup(_template("report.css")))
+    return render("report.html.j2", report=report, css=style())
 
 
 def markdown(report: Report) -> str:
@@ -24,11 +24,20 @@ def markdown(report: Report) -> str:
     return render("report.md.j2", report=report)
 
 
+def style() -> Markup:
+    """The style sheet of all pages."""
+    return Markup(_template("report.css"))
+
+
 def render(template: str, **values: Any) -> str:
     """A template, filled in; strictly: a name that is not given is an error."""
     html = template.endswith(".html.j2")
     environment = Environment(
-        loader=BaseLoader(), autoescape=html, undefined=StrictUndefined, trim_blocks=html, lstrip_blocks=html
+        loader=FunctionLoader(_template),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=html,
+        lstrip_blocks=html,
     )
     environment.filters |= {
         "number": number,
@@ -41,7 +50,7 @@ def render(template: str, **values: Any) -> str:
         "md": markdown_text,
         "md_table": Table.markdown,
     }
-    return environment.from_string(_template(template)).render(**values).rstrip() + "\n"
+    return environment.get_template(template).render(**values).rstrip() + "\n"
 
 
 def _template(name: str) -> str:

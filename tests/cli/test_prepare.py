@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from mm_fairseq.cli import main
 from mm_fairseq.manifest import Manifest
+from mm_fairseq.preprocessing.prepared import Prepared
 from mm_fairseq.targets import read_targets
 
 TABLE = "path,said,label,part\na.wav,Hello.,p,train\nb.wav,[bold]No[/bold],q,dev\nc.wav,,q,test\n"
@@ -60,3 +63,57 @@ def test_unknown_corpus_lists_the_known_ones(tmp_path, capsys):
         main(["prepare", "iemocaps", "raw", str(tmp_path / "out")])
     assert stop.value.code == 2
     assert "iemocap" in capsys.readouterr().err
+
+
+def test_what_is_printed_and_what_is_written(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    rows = ["a,Yes!,p,ann,train", "b,yes,p,bob,train", "c,No.,q,bob,train", "d,YES,p,ann,dev", "e,why,q,ann,test"]
+    path.write_text("\n".join(["id,said,label,who,part", *rows]) + "\n")
+    columns = "id=id,text=said,speaker=who,split=part"
+    assert main(["prepare", "table", str(path), str(tmp_path / "out"), "--columns", columns, *OPTIONS[2:]]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "words of valid in train 1 1 1 1 100.0",
+        "speakers of test in train 1 1 1 1 100.0",
+        "majority of train 0.0 0.0 0.0 0.0",
+        "best constant of all 100.0 100.0 100.0 100.0",
+        "durations: not known of 5 (no recording): a, b, c and others",
+    ):
+        assert line in " ".join("".join(sign if sign not in "│┃" else " " for sign in text).split())
+    assert "LEAK" not in text
+    audit = json.loads((tmp_path / "out/audit.json").read_text())
+    assert audit["leaks"] == []
+    assert audit["baselines"]["official"]["1"]["valid"]["transcript_lookup"]["metrics"]["wa"] == 1
+    assert json.loads((tmp_path / "out/account.json").read_text())["durations"]["utterances"] == 0
+    assert "words of valid in train" in (tmp_path / "out/account.html").read_text()
+
+
+def test_leaks_end_with_status_1_and_nothing_written(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("id,path,label,part\na,x.wav,p,train\nb,x.wav,q,dev\nc,y.wav,q,test\n")
+    out = tmp_path / "out"
+    command = ["prepare", "table", str(path), str(out), "--columns", "id=id,audio=path,split=part", *OPTIONS[2:]]
+    command += ["--classes", "p,q"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "--accept-leaks" in error
+    assert "protocol 'official', fold '1': 1 of the 1 utterances of valid are in train too: b" in error
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["t.csv"]
+    assert main([*command, "--accept-leaks"]) == 0
+    text = capsys.readouterr().out
+    assert "utterances of valid in train: LEAK" in text
+    assert "note: accepted leak: protocol 'official', fold '1': 1 of the 1 utterances of valid" in text
+    assert json.loads((out / "audit.json").read_text())["accepted"] is True
+    assert "1, accepted" in (out / "account.html").read_text()
+    assert len(Prepared.read(out).splits["official", "1", "valid"]) == 1
+
+
+def test_a_label_map_comes_before_the_audit(table, tmp_path, capsys):
+    names = tmp_path / "names.toml"
+    names.write_text('[emotion]\np = "r"\nq = "s"\n')
+    command = ["prepare", "table", str(table), str(tmp_path / "out"), *OPTIONS, "--classes", "p,q"]
+    assert main([*command, "--label-map", str(names)]) == 0
+    assert read_targets(tmp_path / "out/targets.json")[0].classes == ("r", "s")
+    assert json.loads((tmp_path / "out/audit.json").read_text())["baselines"]["official"]["1"]["test"]
+    assert main([*command, "--overwrite", "--label-map", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: no such file" in capsys.readouterr().err

@@ -71,6 +71,7 @@ def test_the_account(tmp_path):
     }
     assert account["splits"]["first"]["1"]["test"] == {
         "utterances": 1,
+        "modalities": {"audio": 0, "text": 0, "video": 1},
         "speakers": 1,
         "targets": {"e": {"no": 0, "yes": 0, "": 1}, "v": {"labelled": 1, "min": -1, "mean": -1, "max": -1}},
     }

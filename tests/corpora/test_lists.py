@@ -154,15 +154,28 @@ def test_tensors_are_not_sound_unless_the_sound_lies_beside(tmp_path, parse):
         parse("lists", folder, "--classes", "iemocap")
 
 
-def test_an_utterance_in_two_splits_is_a_leak(tmp_path, parse):
+def test_an_utterance_in_two_splits_has_an_id_in_each(tmp_path, parse):
     folder = lists(tmp_path, names=NAMES | {"test": ["u4", "u3"]})
-    with pytest.raises(MMFairseqError, match=r"1 utterances stand in two splits: u3.*--accept-leaks"):
-        parse("lists", folder, "--classes", "iemocap")
-    prepared = parse("lists", folder, "--classes", "iemocap", "--accept-leaks")
+    prepared = parse("lists", folder, "--classes", "iemocap")
     assert prepared.protocols["official"]["1"]["valid"] == ["valid/u3"]
     assert prepared.protocols["official"]["1"]["test"] == ["test/u4", "test/u3"]
-    assert prepared.notes[0].startswith("accepted: 1 names")
+    assert prepared.same == {"valid/u3": "u3", "test/u3": "u3"}
+    assert prepared.notes[0] == "1 names stand in two splits; ids are SPLIT/NAME: u3"
     assert prepared.manifest.utterances[-1].labels == {"emotion": "sad"}
+
+
+def test_names_that_begin_anew_in_every_split_are_no_leak(tmp_path, parse):
+    folder = lists(tmp_path, names=NAMES | {"test": ["u1", "u4"]})
+    for letter in "atv":
+        path = folder / f"test_{letter}.tsv"
+        other = tmp_path / "tested" / letter
+        other.mkdir(parents=True)
+        path.write_text(path.read_text().replace(str(tmp_path / "media" / letter), str(other)))
+    prepared = parse("lists", folder, "--classes", "iemocap")
+    assert prepared.protocols["official"]["1"]["test"] == ["test/u1", "test/u4"]
+    assert prepared.same == {}
+    path.write_text(path.read_text().replace(str(other), str(tmp_path / "media" / letter)))
+    assert parse("lists", folder, "--classes", "iemocap").same == {"train/u1": "u1", "test/u1": "u1"}
 
 
 @pytest.mark.parametrize(
