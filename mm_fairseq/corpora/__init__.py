@@ -5,14 +5,17 @@ from . import (
     cmu_mosei,
     cmu_mosi,
     crema_d,
+    emobox,
     features,
     fluent_speech_commands,
     iemocap,
+    kaldi,
     korean_vat,
     lists,
     meld,
     ravdess,
     table,
+    wav2vec_tsv,
 )
 from .base import CORPORA, Corpus, ParsedCorpus
 
@@ -24,12 +27,15 @@ __all__ = [
     "cmu_mosei",
     "cmu_mosi",
     "crema_d",
+    "emobox",
     "features",
     "fluent_speech_commands",
     "iemocap",
+    "kaldi",
     "korean_vat",
     "lists",
     "meld",
     "ravdess",
     "table",
+    "wav2vec_tsv",
 ]

@@ -1,0 +1,215 @@
+"""What the lists of other toolkits (EmoBox, Kaldi, wav2vec) have in common: recordings, labels, perhaps splits.
+
+Each reader makes `Entry`s; here they become a corpus of one target. A split that the lists do not have is drawn.
+"""
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import MMFairseqError
+from ..manifest import Manifest, Utterance
+from ..targets import KINDS, SEPARATOR, Target, kind_of
+from .base import SPLITS, Fold, ParsedCorpus, check_row, named, one_line
+from .draw import draw_by_recording, draw_by_speaker, draw_validation
+from .recordings import fault
+
+SPLIT_FILES = {"train": ("train",), "valid": ("valid", "dev", "val"), "test": ("test", "eval")}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance of a list.
+
+    Args:
+        row: id, split, speaker, times and text; its label under the target's name, its `audio` still empty.
+        path: of the recording, as it stands in the list.
+        file: the list.
+        line: of the list.
+    """
+
+    row: Utterance
+    path: str
+    file: Path
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}: utterance {self.row.id!r}"
+
+
+def add_root(parser: argparse.ArgumentParser, default: str) -> None:
+    """The options of all readers: `--root` and `--accept-missing`."""
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help=f"the folder that relative paths begin in (default: {default})"
+    )
+    parser.add_argument(
+        "--accept-missing",
+        action="store_true",
+        help="go on without utterances whose recording is missing, empty or a git-lfs pointer",
+    )
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """`--target` and `--classes`."""
+    parser.add_argument(
+        "--target",
+        default="emotion",
+        metavar="NAME[:KIND]",
+        help=f"what the labels are; kinds: {', '.join(KINDS.names())} (default: emotion, of kind single)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="A,B,C",
+        help="the classes in the order of their numbers; any other label is then an error (default: those that occur, "
+        "sorted)",
+    )
+
+
+def named_lines(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Lines `NAME[ REST]` of a file of one line an utterance: number, name, rest; empty lines are passed over.
+
+    Raises:
+        MMFairseqError: the file is empty or not UTF-8, or a name stands twice.
+    """
+    seen: dict[str, int] = {}
+    for number, line in enumerate(read_utf8(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        name, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if name in seen:
+            raise MMFairseqError(f"{file}:{number}: {name!r} stands already in line {seen[name]}")
+        seen[name] = number
+        yield number, name, rest.strip()
+    if not seen:
+        raise MMFairseqError(f"{file}: holds no lines")
+
+
+def read_utf8(file: Path) -> str:
+    """The text of a file, without a mark.
+
+    Raises:
+        MMFairseqError: there is no such file, or it is not UTF-8.
+    """
+    if not file.is_file():
+        raise MMFairseqError(f"{file}: no such file")
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise MMFairseqError(
+            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+
+
+def collect(entries: Sequence[Entry], root: Path, args: argparse.Namespace) -> ParsedCorpus:
+    """A corpus without targets and protocols: ids are unique, recordings are there.
+
+    Args:
+        entries: in the order of the manifest.
+        root: what relative paths begin in; the manifest's root too, unless paths lead out of it.
+        args: with `accept_missing`.
+
+    Raises:
+        MMFairseqError: `file:line: utterance 'id': reason`.
+    """
+    root = Path(os.path.abspath(root))
+    if not root.is_dir():
+        raise MMFairseqError(f"--root {root}: no such folder")
+    paths = [os.path.normpath(root / entry.path) for entry in entries]
+    if not all(Path(path).is_relative_to(root) for path in paths):
+        root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    prepared = ParsedCorpus(Manifest(root, [], []), [], {})
+    seen: dict[str, Entry] = {}
+    faults: dict[str, list[Entry]] = {}
+    for entry, path in zip(entries, paths, strict=True):
+        other = seen.setdefault(entry.row.id, entry)
+        if other is not entry:
+            raise MMFairseqError(
+                f"{entry.where}: the id stands already in {other.file}:{other.line}; ids are unique over all splits"
+            )
+        file = Path(path)
+        if reason := (fault(file) if file.is_file() else "no such file"):
+            faults.setdefault(reason, []).append(entry)
+            continue
+        row = replace(entry.row, audio=file.relative_to(root).as_posix())
+        check_row(row, root, entry.file, entry.line)
+        prepared.manifest.utterances.append(row)
+    told = [_told(reason, found) for reason, found in faults.items()]
+    if told and not args.accept_missing:
+        raise MMFairseqError(f"{'; '.join(told)}; --root DIR reads them elsewhere, --accept-missing goes on without")
+    prepared.notes += [f"accepted: {each}" for each in told]
+    if faults:
+        prepared.excluded["no recording"] = sum(map(len, faults.values()))
+    return prepared
+
+
+def _told(reason: str, found: Sequence[Entry]) -> str:
+    rest = f" (and {len(found) - 1} more)" if found[1:] else ""
+    return f"{found[0].where}: {found[0].path!r}: {reason}{rest}"
+
+
+def set_target(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.Namespace) -> None:
+    """Make the target of `--target` and `--classes`, and check every label.
+
+    Raises:
+        MMFairseqError: a label that the target does not have, or no label at all; of given splits: valid or test has
+            a label that train lacks.
+    """
+    name, _, kind = args.target.partition(":")
+    rows = prepared.manifest.utterances
+    kind = kind or "single"
+    labels = [row.labels.get(name, "") for row in rows]
+    if rows and not any(labels):
+        raise MMFairseqError(f"target {name!r}: no utterance has a label")
+    classes = tuple(one_line(label) for label in args.classes.split(",")) if args.classes else ()
+    if KINDS.get(kind).min_classes and not classes:
+        classes = tuple(sorted({each for label in labels for each in _members(label, kind)}))
+    target = Target(name, kind, classes)
+    check = kind_of(target)
+    kept = {row.id for row in rows}
+    for entry in entries:
+        if entry.row.id not in kept:
+            continue
+        try:
+            check.check(entry.row.labels.get(name, ""), "")
+        except MMFairseqError as error:
+            raise MMFairseqError(f"{entry.where}: {error}") from None
+    prepared.targets, prepared.manifest.extra = [target], [name]
+    if missing := labels.count(""):
+        prepared.notes.append(f"target {name!r}: {missing} of {len(rows)} utterances have no label")
+    _note_unknown(prepared, target)
+
+
+def _note_unknown(prepared: ParsedCorpus, target: Target) -> None:
+    of_split: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for row in prepared.manifest.utterances:
+        if row.split:
+            of_split[row.split].update(_members(row.labels.get(target.name, ""), target.kind))
+    for split in ("valid", "test"):
+        strange = sorted(of_split[split] - of_split["train"])
+        if target.classes and of_split["train"] and strange:
+            prepared.notes.append(f"{split} has labels that train lacks: {named(strange)}")
+
+
+def _members(label: str, kind: str) -> list[str]:
+    return [each for each in (label.split(SEPARATOR) if kind == "multilabel" else [label]) if each]
+
+
+def set_protocol(prepared: ParsedCorpus) -> None:
+    """The splits of the lists, or drawn ones: by speaker where every utterance has one and there are three or more."""
+    rows = prepared.manifest.utterances
+    given = {row.split for row in rows} - {""}
+    if len(given) > 1:
+        fold: Fold = {split: [row.id for row in rows if row.split == split] for split in SPLITS}
+        if not fold["valid"] and len(fold["train"]) > 1:
+            part, what = draw_validation([row for row in rows if row.split == "train"])
+            fold |= part
+            prepared.notes.append(f"no list of valid: 15 % of train were drawn for it by a hash of the {what}")
+        prepared.protocols["official"] = {"1": fold}
+    elif all(row.speaker for row in rows) and len({row.speaker for row in rows}) >= len(SPLITS):
+        prepared.protocols["by_speaker"] = {"1": draw_by_speaker(rows, prepared.notes)}
+    else:
+        prepared.protocols["random"] = {"1": draw_by_recording(rows, prepared.notes)}
