@@ -11,6 +11,8 @@ HF = ["transformers>=5,<6", "tokenizers>=0.22", "safetensors>=0.6"]
 OPENSMILE = ["opensmile>=2.6"]
 PANDAS = ["pandas>=2.2", "pyarrow>=16"]
 GRAPH = ["torch_geometric>=2.7,<3"]
+SLURM = ["submitit>=1.5.3,<2"]
+RAY = ["ray>=2.50,<3"]
 HDF5 = ["h5py>=3.12"]
 
 setup(
@@ -58,12 +60,16 @@ setup(
         "graph": GRAPH,
         "hdf5": HDF5,
         "perceiver": HF,
+        "slurm": SLURM,
+        "ray": RAY,
         "dev": [
             *HF,
             *GRAPH,
             *HDF5,
             *OPENSMILE,
             *PANDAS,
+            *RAY,
+            *SLURM,
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pre-commit>=4",

@@ -4,7 +4,6 @@ What cannot be read is named, with the reason, in DATA_BIN/quarantine.jsonl.
 """
 
 import argparse
-import os
 import sys
 
 from ..manifest import MODALITIES
@@ -12,7 +11,6 @@ from ..media.faces import FACES
 from ..preprocessing.binarize import binarize
 from ..preprocessing.engines import cores
 from ..preprocessing.items import Settings
-from ..preprocessing.share import Share
 from . import _engines
 
 
@@ -24,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="W",
-        help=f"processes (default: the cores, {cores()}; under torchrun its processes here share them)",
+        help=f"processes (default: the cores, {cores()}; torchrun's processes share them; in a job its cores)",
     )
     _engines.add_arguments(parser)
     parser.add_argument(
@@ -96,8 +94,13 @@ def run(args: argparse.Namespace) -> int:
         max_seconds=args.max_seconds,
         shard_size=args.shard_size,
     )
-    share = Share.of(args.nshard, args.rank, os.environ)
-    workers = max(1, cores() // share.local_ranks) if args.workers is None else args.workers
-    summary = binarize(args.prepared, args.data_bin, settings, workers, args.resume, args.overwrite, share)
+    share = _engines.share_of(args)
+    with _engines.engine_of(args) as engine:
+        workers = (
+            args.workers
+            if args.workers is not None
+            else (engine.cpus if engine else max(1, cores() // share.local_ranks))
+        )
+        summary = binarize(args.prepared, args.data_bin, settings, workers, args.resume, args.overwrite, share, engine)
     sys.stdout.write("\n".join(summary) + "\n")
     return 0

@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import platform
+import shutil
 import tempfile
 import time
 import warnings
@@ -271,6 +272,30 @@ def graphs_convolve() -> str:
     return f"torch_geometric {torch_geometric.__version__}, for av_graph"
 
 
+def jobs_run() -> str:
+    import submitit
+
+    with tempfile.TemporaryDirectory() as folder:
+        executor = submitit.AutoExecutor(folder=folder, cluster="debug")
+        if executor.submit(sum, [1, 2]).result() != 3:
+            raise Broken("a job gives another result")
+    return f"submitit {submitit.__version__}" + ("" if shutil.which("sbatch") else "; no sbatch on this machine")
+
+
+def ray_starts() -> str:
+    import ray
+
+    from ..preprocessing.on_ray import LOCAL, Ray, run_share
+
+    engine = Ray(LOCAL, 1)
+    try:
+        if ray.get(ray.remote(run_share).remote(str, "a share")) != "a share":
+            raise Broken("a task gives another result")
+    finally:
+        engine.close()
+    return f"Ray {ray.__version__}"
+
+
 CHECKS = (
     Check("tensors", torch_computes, f"pip install {MATCHED}"),
     Check(
@@ -292,6 +317,8 @@ CHECKS = (
     Check("openSMILE features", opensmile_analyses, "pip install 'mm-fairseq[opensmile]'", required=False),
     Check("frames and Parquet", frames_round_trip, "pip install 'mm-fairseq[pandas]'", required=False),
     Check("graphs (PyTorch Geometric)", graphs_convolve, "pip install 'mm-fairseq[graph]'", required=False),
+    Check("jobs of SLURM (submitit)", jobs_run, "pip install 'mm-fairseq[slurm]'", required=False),
+    Check("tasks of Ray", ray_starts, "pip install 'mm-fairseq[ray]'", required=False),
 )
 
 

@@ -5,13 +5,11 @@ same (--backbone-source).
 """
 
 import argparse
-import os
 import sys
 
-from ..backbones import unsafe_checkpoints
 from ..manifest import MODALITIES
 from ..models.ssl_fusion import SSLFusionConfig
-from ..preprocessing.extract import CODE_FRAMES, DTYPES, Settings, Share, extract
+from ..preprocessing.extract import CODE_FRAMES, DTYPES, Settings, extract
 from . import _engines
 
 
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="W",
-        help="processes, of one thread each (default: the cores; 1 on a GPU)",
+        help="processes, of one thread each (default: the cores, in a job its cores; 1 on a GPU)",
     )
     parser.add_argument(
         "--device",
@@ -66,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         device=args.device,
         workers=args.workers,
-        share=Share.of(args.nshard, args.rank, os.environ),
+        share=_engines.share_of(args),
         resume=args.resume,
         overwrite=args.overwrite,
     )
-    with unsafe_checkpoints(args.allow_unsafe_checkpoints):
-        summary = extract(args.data_bin, args.backbone, settings)
+    with _engines.engine_of(args, 0 if args.device == "cpu" else None) as engine:
+        summary = extract(args.data_bin, args.backbone, settings, engine, args.allow_unsafe_checkpoints)
     sys.stdout.write("\n".join(summary) + "\n")
     return 0
 

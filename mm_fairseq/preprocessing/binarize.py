@@ -12,9 +12,10 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from ..databin import locked, remove_leftovers
+from ..databin import locked, remove_leftovers, remove_shard
 from ..errors import MMFairseqError
 from ..media.faces import single_threaded
+from .cluster import Engine, Receipts, await_shards, run_jobs
 from .disk import disk_errors
 from .engines import run_shards
 from .items import Settings
@@ -32,6 +33,7 @@ def binarize(
     resume: bool = False,
     overwrite: bool = False,
     share: Share | None = None,
+    engine: Engine | None = None,
 ) -> list[str]:
     """Make a data-bin, or this process's share of it; who finds all shards done completes it.
 
@@ -39,10 +41,11 @@ def binarize(
         prepared: the folder that `prepare` wrote.
         data_bin: the folder to write.
         settings: how; the default where None.
-        workers: number of processes.
+        workers: number of processes, in each job where there is an `engine`.
         resume: take up a run that was interrupted.
         overwrite: remove a data-bin that is there already.
         share: of the shards; all where None.
+        engine: runs jobs that share the work, followed from here.
 
     Returns:
         The summary, in lines.
@@ -59,8 +62,9 @@ def binarize(
             f"remove {data_bin} first, then start them without it"
         )
     job = Job(prepared, Path(data_bin), settings or Settings())
-    single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
     with disk_errors(data_bin):
+        if engine:
+            return _by_jobs(job, os.path.abspath(prepared), workers, resume, overwrite, engine, began)
         if share.ranks > 1:
             return _with_others(job, workers, resume, share, began)
         return _alone(job, workers, resume, overwrite, began)
@@ -71,8 +75,9 @@ def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) 
     with locked(job.data_bin):
         remove_leftovers(job.data_bin)
         job.begin()
-        todo = [shard for shard in range(job.shards) if not job.is_done(shard)]
+        todo = job.pending()
         fresh = job.count(todo)
+        single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
         try:
             run_shards(job.process_shard, todo, workers, len(job.rows), len(job.rows) - fresh)
         finally:
@@ -81,29 +86,71 @@ def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) 
 
 
 def _with_others(job: Job, workers: int, resume: bool, share: Share, began: float) -> list[str]:
-    own = share.own(job.shards)
     before = join(job)
     with locked(job.data_bin, shared=True):
-        todo = [shard for shard in own if not job.is_done(shard)]
-        if len(todo) < len(own) and not resume:
+        own = share.own(job.shards)
+        there = [shard for shard in own if job.is_done(shard)]
+        if there and not resume:
             raise MMFairseqError(
-                f"{job.data_bin}: {len(own) - len(todo)} of the {len(own)} shards of rank {share.rank} are there "
-                "already; take them up with --resume, or remove the folder and start all ranks anew"
+                f"{job.data_bin}: {len(there)} of the {len(own)} shards of rank {share.rank} are there already; take "
+                "them up with --resume, or remove the folder and start all ranks anew"
             )
-        rows, fresh = job.count(list(own)), job.count(todo)
-        try:
-            # First what no other process is at, then in its wake what it may leave undone.
-            for wait in (0, float("inf")):
-                left = [shard for shard in todo if not wait or not job.is_done(shard)]
-                process = partial(job.process_alone, wait=wait)
-                done = rows - job.count(left)
-                if left:
-                    run_shards(process, left, workers, rows, done, f"{share.told}binarize", share.local_rank)
-        finally:
-            for shard in todo:
-                job.sweep(shard)
-        line = share.told + told(job, len(own), fresh, time.monotonic() - began)
+        line = _make_share(job, share, workers, began)
         return [line, *complete(job, share, before)]
+
+
+def _by_jobs(
+    job: Job, prepared: str, workers: int, resume: bool, overwrite: bool, engine: Engine, began: float
+) -> list[str]:
+    data_bin = job.data_bin = Path(os.path.abspath(job.data_bin))
+    make_folder(data_bin, resume, overwrite)
+    with locked(data_bin):
+        remove_leftovers(data_bin)
+        job.begin()
+        todo = job.pending()
+        for shard in todo:  # what is damaged is not to be counted
+            for stream in job.streams:
+                remove_shard(data_bin / stream, shard)
+    with locked(data_bin, shared=True):
+        fresh = job.count(todo)
+        if todo:
+            sizes = {shard: len(job.part(shard)) for shard in todo}
+            count = Receipts({data_bin / stream: sizes for stream in job.streams}, len(job.streams))
+            task = partial(_job, prepared, data_bin, job.settings, workers)
+            logs = data_bin.with_name(f"{data_bin.name}.jobs")
+            run_jobs(engine, task, logs, count, len(job.rows), len(job.rows) - fresh, "binarize")
+            await_shards(job.pending, data_bin)
+        summary = complete(job, Share(), before=True)
+        return [*summary, told(job, job.shards, fresh, time.monotonic() - began)]
+
+
+def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, share: Share) -> list[str]:
+    """What one of the jobs does; who started them has begun the data-bin, and completes it."""
+    began, job = time.monotonic(), Job(prepared, data_bin, settings)
+    with disk_errors(data_bin):
+        join(job)
+        with locked(data_bin, shared=True):
+            return [_make_share(job, share, workers, began)]
+
+
+def _make_share(job: Job, share: Share, workers: int, began: float) -> str:
+    """Make the shards of a share that are not done; returns the line of the summary."""
+    own = share.own(job.shards)
+    todo = [shard for shard in own if not job.is_done(shard)]
+    rows, fresh = job.count(own), job.count(todo)
+    single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
+    try:
+        # First what no other process is at, then in its wake what it may leave undone.
+        for wait in (0, float("inf")):
+            left = [shard for shard in todo if not wait or not job.is_done(shard)]
+            process = partial(job.process_alone, wait=wait)
+            if left:
+                name = f"{share.told}binarize"
+                run_shards(process, left, workers, rows, rows - job.count(left), name, share.local_rank)
+    finally:
+        for shard in todo:
+            job.sweep(shard)
+    return share.told + told(job, len(own), fresh, time.monotonic() - began)
 
 
 def join(job: Job) -> bool:
@@ -125,7 +172,7 @@ def complete(job: Job, share: Share, before: bool) -> list[str]:
         before: whether the data-bin was complete already when this run began.
     """
     with held(job.data_bin / LOCK):
-        if pending := [shard for shard in range(job.shards) if not job.is_done(shard)]:
+        if pending := job.pending():
             others = Counter(shard % share.ranks for shard in pending)
             ranks = ", ".join(f"{rank} ({count})" for rank, count in sorted(others.items()))
             return [

@@ -88,6 +88,10 @@ class Encoding:
         """Whether the shard is there, whole, and made from the raw shard that is there now."""
         return self.stream.is_done(self.data_bin, shard)
 
+    def pending(self) -> list[int]:
+        """The shards that are not done."""
+        return [shard for shard in range(len(self.shards)) if not self.is_done(shard)]
+
     def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
         """Write a shard, unless another process has done so or is at it.
 

@@ -87,6 +87,9 @@ def _begin(process: ShardFunction, counter: Any) -> None:
     global _task, _counter
     _task, _counter = process, counter
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for notice in (signal.SIGUSR1, signal.SIGUSR2):  # of SLURM to all processes of a job; its parent answers
+        signal.signal(notice, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

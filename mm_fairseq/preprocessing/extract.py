@@ -9,14 +9,24 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..backbones import ANY, BACKBONES, SAMPLE_RATE, BackboneSet, Spec, check_vocabulary, resolve
+from ..backbones import (
+    ANY,
+    BACKBONES,
+    SAMPLE_RATE,
+    BackboneSet,
+    Spec,
+    check_vocabulary,
+    resolve,
+    unsafe_checkpoints,
+)
 from ..databin import CachedStream, DataBin, Ids, StreamReader, locked, remove_shard
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
@@ -24,6 +34,8 @@ from ..datasets import Limits, load_dictionary
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES
 from ..media.faces import single_threaded
+from .cluster import Engine, Receipts, await_shards, run_jobs
+from .disk import disk_errors
 from .encoding import Encoding, Inputs
 from .engines import cores, run_shards
 from .share import Share
@@ -60,13 +72,21 @@ class Settings:
     overwrite: bool = False
 
 
-def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings) -> list[str]:
+def extract(
+    data_bin: str | os.PathLike,
+    backbones: Sequence[str],
+    settings: Settings,
+    engine: Engine | None = None,
+    unsafe: bool = False,
+) -> list[str]:
     """Cache what backbones make of a data-bin.
 
     Args:
         data_bin: the folder that `binarize` wrote.
         backbones: `MODALITY=SPECIFICATION` each.
         settings: how.
+        engine: runs jobs that share the work, followed from here.
+        unsafe: pretrained files may hold more than plain types.
 
     Returns:
         The summary, in lines.
@@ -75,6 +95,13 @@ def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Set
         MMFairseqError: the data-bin, a backbone or an option is not usable.
     """
     _check(settings)
+    with unsafe_checkpoints(unsafe), disk_errors(data_bin):
+        if engine:
+            return _by_jobs(Path(os.path.abspath(data_bin)), backbones, settings, engine, unsafe)
+        return _here(data_bin, backbones, settings)
+
+
+def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings) -> list[str]:
     device = _device(settings.device, settings.share.local_rank)
     workers = _workers(settings, device)
     found = DataBin(data_bin)
@@ -91,6 +118,49 @@ def extract(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Set
                 _abandon(encoding)
                 raise
         return lines
+
+
+def _by_jobs(data_bin: Path, backbones: Sequence[str], settings: Settings, engine: Engine, unsafe: bool) -> list[str]:
+    """Check everything here, without a GPU, then have jobs make what is not done."""
+    began = time.monotonic()
+    with locked(data_bin, shared=True), _one_thread():
+        encodings = plan(DataBin(data_bin), backbones, settings, torch.device("cpu"))
+        for encoding in encodings:
+            _begin(encoding, settings)
+        todo = {
+            encoding.folder: {shard: len(encoding.shards[shard]) for shard in encoding.pending()}
+            for encoding in encodings
+        }
+        fresh = {folder: sum(shards.values()) for folder, shards in todo.items()}
+        total = sum(len(encoding.inputs.ids) for encoding in encodings)
+        try:
+            if any(fresh.values()):
+                task = partial(_job, data_bin, backbones, settings, engine.cpus, unsafe)
+                logs = data_bin.with_name(f"{data_bin.name}.jobs")
+                run_jobs(engine, task, logs, Receipts(todo), total, total - sum(fresh.values()), "extract")
+            for encoding in encodings:
+                await_shards(encoding.pending, encoding.folder)
+        except MMFairseqError:
+            for encoding in encodings:
+                _abandon(encoding)
+            raise
+        seconds = time.monotonic() - began
+        return [line for each in encodings for line in _summary(each, Share(), fresh[each.folder], seconds)]
+
+
+def _job(
+    data_bin: Path, backbones: Sequence[str], settings: Settings, cpus: int, unsafe: bool, share: Share
+) -> list[str]:
+    """What one of the jobs does; what is not to be kept is gone already."""
+    workers = settings.workers
+    if workers is None and _device(settings.device, share.local_rank).type == "cpu":
+        workers = cpus
+    return extract(
+        data_bin,
+        backbones,
+        replace(settings, workers=workers, share=share, resume=True, overwrite=False),
+        unsafe=unsafe,
+    )
 
 
 def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:

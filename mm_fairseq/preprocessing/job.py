@@ -1,7 +1,7 @@
 """A data-bin in the making: its shards, each by one pure function, and what comes before and after them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +61,11 @@ class Job:
         """The rows of a shard."""
         return self.rows[shard * self.size : (shard + 1) * self.size]
 
-    def count(self, shards: list[int]) -> int:
+    def pending(self) -> list[int]:
+        """The shards that are not done."""
+        return [shard for shard in range(self.shards) if not self.is_done(shard)]
+
+    def count(self, shards: Iterable[int]) -> int:
         """Utterances in these shards."""
         return sum(len(self.part(shard)) for shard in shards)
 

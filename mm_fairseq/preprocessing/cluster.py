@@ -1,0 +1,153 @@
+"""Shares of one work as jobs of a cluster, started and followed from one command.
+
+What schedules and runs them is SLURM or Ray; an `Engine` only passes them on. Whoever started them watches the shards
+appear on the disk, so that nothing has to be reached over the network.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ..errors import MMFairseqError
+from .engines import bar_of
+from .share import Share
+
+POLL = 0.5  # seconds
+PATIENCE = 60.0  # seconds until a network file system shows here what was written elsewhere
+
+Task = Callable[[Share], Sequence[str]]
+
+
+class Outcome(NamedTuple):
+    """How the job of a rank ended: what went wrong, "" for nothing, and where more is told."""
+
+    rank: int
+    error: str = ""
+    log: str = ""
+
+
+class Engine(Protocol):
+    """Where jobs run.
+
+    Args:
+        ranks: number of jobs.
+        cpus: cores of each.
+    """
+
+    ranks: int
+    cpus: int
+
+    def start(self, run: Callable[[Share], str], shares: Sequence[Share], folder: Path) -> None:
+        """Start a job for each share; `run` gives what went wrong. Logs go to `folder`, if anywhere."""
+
+    def ended(self) -> Iterable[Outcome]:
+        """Jobs that have ended since this was asked last."""
+
+    def stop(self) -> None:
+        """End the jobs that still run, and wait for them where that is soon."""
+
+    def close(self) -> None:
+        """Let go of the cluster; may be called twice."""
+
+
+class Receipts:
+    """Counts utterances of shards that are there, by looking into their folders.
+
+    Args:
+        folders: of streams, to the shards that are being made and their numbers of utterances.
+        needed: how many folders must have a shard before its utterances count; each counts by itself where it is 1.
+    """
+
+    def __init__(self, folders: Mapping[Path, Mapping[int, int]], needed: int = 1) -> None:
+        self.waiting = {folder: dict(shards) for folder, shards in folders.items()}
+        self.needed, self.seen, self.count = needed, dict[str, int](), 0
+
+    def __call__(self) -> int:
+        for folder, shards in self.waiting.items():
+            there = set(os.listdir(folder)) if folder.is_dir() else set()
+            for shard in [shard for shard in shards if f"shard-{shard:05d}.json" in there]:
+                rows = shards.pop(shard)
+                key = str(shard) if self.needed > 1 else f"{folder}/{shard}"
+                self.seen[key] = self.seen.get(key, 0) + 1
+                self.count += rows if self.seen[key] == self.needed else 0
+        return self.count
+
+
+def run_jobs(
+    engine: Engine, task: Task, logs: Path, count: Callable[[], int], total: int, done: int, what: str
+) -> None:
+    """Run all shares of a task and follow them to their end; one that fails does not end the others.
+
+    Args:
+        engine: where.
+        task: makes the shards of a share; picklable.
+        logs: folder for what jobs print.
+        count: of utterances finished since the start.
+        total: all utterances.
+        done: those that were finished before.
+        what: the name of the bar.
+
+    Raises:
+        MMFairseqError: jobs have failed.
+    """
+    failed: list[Outcome] = []
+    running = engine.ranks
+    try:
+        with bar_of(total, done, what) as bar:
+            engine.start(partial(_run, task), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs)
+            while running:
+                ended = list(engine.ended())
+                running -= len(ended)
+                failed += [outcome for outcome in ended if outcome.error]
+                bar.update(done + count() - bar.n)
+                if running:
+                    time.sleep(POLL)
+    except BaseException:
+        engine.stop()
+        raise
+    if failed:
+        first = min(failed)
+        log = f" (log: {first.log})" if first.log else ""
+        raise MMFairseqError(
+            f"{len(failed)} of {engine.ranks} jobs failed; the first is that of rank {first.rank}: {first.error}{log}; "
+            "what is finished is kept: run again with --resume"
+        )
+
+
+def await_shards(pending: Callable[[], Sequence[int]], folder: Path) -> None:
+    """Wait until what the jobs have made is seen from here.
+
+    Raises:
+        MMFairseqError: something is missing for longer than a network file system can be late.
+    """
+    limit = time.monotonic() + PATIENCE
+    while left := pending():
+        if time.monotonic() >= limit:
+            raise MMFairseqError(
+                f"{folder}: all jobs have ended well, but {len(left)} shards are not here, the first is {left[0]}; is "
+                "it the same folder on all machines? Run again with --resume"
+            )
+        time.sleep(POLL)
+
+
+def _run(task: Task, share: Share) -> str:
+    """What a job does: the errors of users come back as words, all others as they are."""
+    try:
+        sys.stdout.write("\n".join(task(share)) + "\n")
+    except MMFairseqError as error:
+        return str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return ""
+
+
+def last_line(text: str) -> str:
+    """Of a traceback or log: what it ends with."""
+    lines: Iterator[str] = (line.strip() for line in reversed(text.splitlines()))
+    return next((line for line in lines if line.strip("-")), "no reason was told")
