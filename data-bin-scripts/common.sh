@@ -1,7 +1,7 @@
 # For the scripts beside this one: `build CORPUS RAW OUT [option ...]` writes OUT/prepared and OUT/data-bin.
 #
-# Of the options, --label-map and those in the arrays `flags` and `valued` (which take a value) go to `mm-fairseq prepare`,
-# the others to `mm-fairseq binarize`. Interrupted, it goes on where it was when it is started again.
+# Of the options, --label-map, --accept-leaks and those in the arrays `flags` and `valued` (which take a value) go to
+# `mm-fairseq prepare`, the others to `mm-fairseq binarize`. Interrupted, it goes on where it was when it is started again.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -30,7 +30,7 @@ build() {
     local raw=$1 out=$2 prepare=() binarize=(--resume)
     shift 2
     while [ "$#" -gt 0 ]; do
-        if has "$1" ${flags[@]+"${flags[@]}"}; then
+        if has "$1" --accept-leaks ${flags[@]+"${flags[@]}"}; then
             prepare+=("$1")
         elif has "${1%%=*}" --label-map ${valued[@]+"${valued[@]}"}; then
             prepare+=("$1")

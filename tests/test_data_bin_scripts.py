@@ -28,10 +28,11 @@ def test_every_corpus_has_a_script(corpus):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_label_map_goes_to_prepare(tmp_path, script):
-    done, calls = run(tmp_path, "raw", str(tmp_path / "out"), "--label-map", "a b.toml", "--fps", "5", script=script)
+def test_what_every_corpus_has_goes_to_prepare(tmp_path, script):
+    options = ["--label-map", "a b.toml", "--accept-leaks"]
+    done, calls = run(tmp_path, "raw", str(tmp_path / "out"), *options, "--fps", "5", script=script)
     assert done.returncode == 0, done.stderr
-    assert calls[0][4:] == ["--overwrite", "--label-map", "a b.toml"]
+    assert calls[0][4:] == ["--overwrite", *options]
     assert calls[1][3:] == ["--resume", "--fps", "5"]
 
 
