@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import MMFairseqError
 from .base import read_text
+from .recordings import fault
 from .votes import shared, summed
 
 LABELS = ("neu", "sad", "ang", "hap", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
@@ -46,7 +47,8 @@ def read_evaluation(file: Path, session: int) -> list[Turn]:
     """The rated utterances of one dialogue in the order of time, with the evaluators' lines below each.
 
     Raises:
-        MMFairseqError: a bracketed line that is no rated utterance of this dialogue, an unknown label, an id twice.
+        MMFairseqError: a bracketed line that is no rated utterance of this dialogue, an unknown label, an id twice, or
+            no rated utterance at all.
     """
     turns: dict[str, Turn] = {}
     name = ""
@@ -76,6 +78,8 @@ def read_evaluation(file: Path, session: int) -> list[Turn]:
             turns[name] = Turn(float(start), float(end), name, label, number, dimensions)
         except ValueError:
             raise MMFairseqError(f"{where}: [{start} - {end}] are not two times in seconds") from None
+    if not turns:
+        raise MMFairseqError(f"{file}: {fault(file) or 'holds no rated utterance: copy or extract it again'}")
     return sorted(turns.values())
 
 

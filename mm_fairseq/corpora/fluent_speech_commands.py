@@ -27,6 +27,7 @@ from ..manifest import Manifest, Utterance, normalised
 from ..targets import Target
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
 from .draw import rotate
+from .recordings import POINTER, archive_hint, is_pointer
 from .records import read_columns
 
 CLASSES = {
@@ -79,7 +80,9 @@ class FluentSpeechCommands(Corpus):
             help="folder of train_data.csv, valid_data.csv and test_data.csv, relative to RAW (default: data)",
         )
         parser.add_argument(
-            "--accept-missing", action="store_true", help="go on without recordings that are missing or empty"
+            "--accept-missing",
+            action="store_true",
+            help="go on without recordings that are missing, empty or git-lfs pointers",
         )
         parser.add_argument(
             "--accept-counts",
@@ -129,7 +132,10 @@ class FluentSpeechCommands(Corpus):
             prepared.notes.append(f"accepted: {file}: no such file")
             return []
         if not file.is_file():
-            raise MMFairseqError(f"{file}: no such file; RAW must be {self.raw}; --csv names another folder of tables")
+            raise MMFairseqError(
+                f"{file}: no such file; RAW must be {self.raw}; --csv names another folder of tables"
+                f"{archive_hint(root)}"
+            )
         lines = []
         for record in read_columns(file, ("path", "transcription", *CLASSES), "comma"):
             place, fields = f"{file}:{record.line}", {name: one_line(text) for name, text in record.fields.items()}
@@ -271,7 +277,7 @@ def _usable(lines: Sequence[Line], root: Path, accept: bool, prepared: ParsedCor
     Raises:
         MMFairseqError: one is not, and `accept` is False; names `file:line` of the first.
     """
-    faults: dict[str, list[Line]] = {"no such file": [], "no samples in the file": []}
+    faults: dict[str, list[Line]] = {"no such file": [], POINTER: [], "no samples in the file": []}
     kept: list[Line] = []
     for line in lines:
         fault = _fault(root / line.row.audio)
@@ -284,7 +290,7 @@ def _usable(lines: Sequence[Line], root: Path, accept: bool, prepared: ParsedCor
         if not accept:
             raise MMFairseqError(f"{told}; --accept-missing goes on without")
         prepared.notes.append(f"accepted: {told}")
-        prepared.excluded[fault] = len(found)
+        prepared.excluded[fault.partition(",")[0]] = len(found)
     return [line.row for line in kept]
 
 
@@ -295,6 +301,8 @@ def _fault(file: Path) -> str:
         return "no such file"
     if size > SMALL:
         return ""
+    if is_pointer(file):
+        return POINTER
     try:
         with wave.open(str(file)) as sound:
             return "" if sound.getnframes() else "no samples in the file"

@@ -31,6 +31,7 @@ from ._vat_frames import EMOTIONS, Row, read_rows, recognised
 from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named
 from .draw import deal, rotate
 from .frames import SUFFIXES, sentence_of
+from .recordings import archive_hint
 from .records import read_columns
 
 FRAMES = {"train": "train", "dev": "valid", "test": "test"}
@@ -82,7 +83,7 @@ class KoreanVat(Corpus):
             return _recordings(raw, recordings, _blocks(args.blocks), _sentences(args.sentences))
         raise MMFairseqError(
             f"{raw}: neither frames (train.pkl, dev.pkl, test.pkl, or .parquet) nor recordings (000/0-1.m2ts); "
-            f"RAW must be {self.raw}"
+            f"RAW must be {self.raw}{archive_hint(raw)}"
         )
 
 

@@ -19,6 +19,7 @@ from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import Target, kind_of
 from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line, read_text
+from .recordings import POINTER, Faults, archive_hint, is_pointer
 from .records import read_table
 
 LETTERS = {"a": "audio", "t": "text", "v": "video"}
@@ -87,7 +88,9 @@ class Lists(Corpus):
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         found = {split: lists for split in SPLITS if (lists := read_lists(raw, split, args.root))}
         if not found:
-            raise MMFairseqError(f"{raw}: no lists here; expected files such as train_a.tsv, train_t.tsv, train_v.tsv")
+            raise MMFairseqError(
+                f"{raw}: no lists here; expected files such as train_a.tsv, train_t.tsv, train_v.tsv{archive_hint(raw)}"
+            )
         stems = {split: [entry.stem for entry in next(iter(lists.values()))] for split, lists in found.items()}
         times = Counter(stem for names in stems.values() for stem in names)
         twice = [stem for stem, count in times.items() if count > 1]
@@ -174,6 +177,8 @@ def read_list(file: Path, root: Path | None = None) -> list[Entry]:
     Raises:
         MMFairseqError: there is no such folder, or a file lies outside it.
     """
+    if is_pointer(file):
+        raise MMFairseqError(f"{file}: {POINTER}")
     lines = read_text(file).splitlines()
     if not lines or not lines[0].strip():
         raise MMFairseqError(f"{file}:1: expected the folder of the files")
@@ -300,7 +305,8 @@ def make_target(labels: dict[str, Labels], classes: str | None, renames: str) ->
 def _rows(
     split: str, lists: dict[str, list[Entry]], decode: Decoder | None, prepared: ParsedCorpus
 ) -> Iterator[Utterance]:
-    root, lost = prepared.manifest.root, []
+    root, faults = prepared.manifest.root, Faults()
+    lost = []
     for entries in zip(*lists.values(), strict=True):
         here = dict(zip(lists, entries, strict=True))
         stem, where = entries[0].stem, entries[0].where
@@ -311,12 +317,15 @@ def _rows(
             fields["text"] = transcript(here["text"].path, here["text"].where, decode)
         elif "text" in here:
             lost.append(stem)
+        for entry in (here[name] for name in fields if name != "text"):
+            faults.check(entry.path)
         row = Utterance(id=stem, split=split, **fields)
         file, _, line = where.rpartition(":")
         check_row(row, root, Path(file), int(line))
         yield row
     if lost:
         prepared.notes.append(f"{split}: the text file of {len(lost)} utterances is missing: {named(lost)}")
+    prepared.notes += [f"{split}: `binarize` will leave out {told}" for told in faults.told()]
 
 
 def _label(stem: str, split: str, labels: Labels, raw: Path, target: Target, rename: dict[str, str]) -> str | None:

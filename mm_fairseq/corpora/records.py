@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import MMFairseqError
 from .base import named
+from .recordings import POINTER, archive_hint, is_pointer
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 
@@ -29,7 +30,8 @@ def read_table(file: Path, delimiter: str = "auto", text: str | None = None) -> 
         text: what the file holds, where the caller has decoded it.
 
     Raises:
-        MMFairseqError: the file is missing, is not UTF-8, or a record has another number of fields than the header.
+        MMFairseqError: the file is missing, a git-lfs pointer or not UTF-8, or a record has another number of fields
+            than the header.
     """
     text = _decoded(file) if text is None else text
     sign = DELIMITERS.get(delimiter) or _guess(file, text)
@@ -75,10 +77,14 @@ def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto", te
 
 def _decoded(file: Path) -> str:
     if not file.is_file():
-        raise MMFairseqError(f"{file}: no such file")
+        raise MMFairseqError(f"{file}: no such file{archive_hint(file)}")
+    if is_pointer(file):
+        raise MMFairseqError(f"{file}: {POINTER}")
     try:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if hint := archive_hint(file):
+            raise MMFairseqError(f"{file}: no table{hint}") from None
         line = error.object.count(b"\n", 0, error.start) + 1
         raise MMFairseqError(
             f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import MMFairseqError
 from .base import named
+from .recordings import POINTER, is_pointer
 
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
 NAMES = (
@@ -112,7 +113,12 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise MMFairseqError(f"{file}: byte {error.start} is not UTF-8; save the table as UTF-8") from None
+        place = error.object.count(b"\n", 0, error.start) + 1
+        raise MMFairseqError(
+            f"{file}:{place}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
+        ) from None
+    if is_pointer(file):
+        raise MMFairseqError(f"{file}: {POINTER}")
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:

@@ -134,6 +134,7 @@ class Table(Corpus):
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
+        _tell_twice(rows, [record.line for record in records], prepared)
         self._protocols(args.protocol, args.folds, columns, prepared)
         if "official" in prepared.protocols:
             places = {row.id: f"{raw}:{record.line}" for record, row in zip(records, rows, strict=True)}
@@ -233,6 +234,18 @@ def _check_learnable(wishes: Sequence[Wish], prepared: ParsedCorpus, places: dic
                     f"{row.split} but nowhere in train, which has {', '.join(sorted(known))}; to keep it, name all "
                     "classes by --classes"
                 )
+
+
+def _tell_twice(rows: Sequence[Utterance], lines: Sequence[int], prepared: ParsedCorpus) -> None:
+    """Note rows that name the same part of the same recordings as another one."""
+    first: dict[tuple[object, ...], int] = {}
+    twice = []
+    for row, line in zip(rows, lines, strict=True):
+        what = (row.audio, row.video, row.features, row.start, row.end)
+        if any(what[:3]) and first.setdefault(what, line) != line:
+            twice.append(f"line {line} as line {first[what]}")
+    if twice:
+        prepared.notes.append(f"{len(twice)} rows name the recording of another row and the same times: {named(twice)}")
 
 
 def make_ids(values: Sequence[dict[str, str]]) -> list[str]:

@@ -74,7 +74,7 @@ def test_a_table_without_rows_or_of_other_letters(write):
         read_segments(write(HEAD), NAMES)
     file = write(HEAD)
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MMFairseqError, match=r"a.csv: byte 0 is not UTF-8"):
+    with pytest.raises(MMFairseqError, match=r"a.csv:1: byte 0xff is not UTF-8"):
         read_segments(file, NAMES)
 
 

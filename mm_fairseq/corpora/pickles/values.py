@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import MMFairseqError
+from ..recordings import POINTER, is_pointer
 from .machine import OTHER_COLUMN, Grown, Machine, Made, Name, keys
 
 DEEPEST = 100  # containers in containers
@@ -84,6 +85,8 @@ def read_pickle(path: str | os.PathLike) -> Any:
         raise MMFairseqError(f"{path}: no such file")
     if not path.stat().st_size:
         raise MMFairseqError(f"{path}: an empty file")
+    if is_pointer(path):
+        raise MMFairseqError(f"{path}: {POINTER}")
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     tree = Machine(data, str(path), admitted).run()
