@@ -3,6 +3,8 @@
 from .augment import Augmentation, drop_modalities
 from .collate import pad
 from .dictionary import load_dictionary
+from .epochs import EpochIterator
+from .parts import Truths, Utterances
 from .raw_audio_text_video import RawAudioTextVideoDataset
 from .raw_items import EMPTY, Limits, input_lengths, read_item
 from .stress import Stress, parse_stresses, stressed
@@ -10,9 +12,12 @@ from .stress import Stress, parse_stresses, stressed
 __all__ = [
     "EMPTY",
     "Augmentation",
+    "EpochIterator",
     "Limits",
     "RawAudioTextVideoDataset",
     "Stress",
+    "Truths",
+    "Utterances",
     "drop_modalities",
     "input_lengths",
     "load_dictionary",

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,12 +10,14 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from ..databin.reader import StreamReader
+from ..databin import Labels, Numbers, ParsedLabels, StreamReader
 from ..errors import MMFairseqError
 from ..manifest import Utterance
 from ..targets import Kind
+from .batches import CHUNK, Batches, plan
 from .collate import pad
-from .raw_items import EMPTY, Limits, input_lengths, read_item
+from .parts import Lengths, Truths, Utterances
+from .raw_items import EMPTY, Limits, read_item
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +44,12 @@ class RawAudioTextVideoDataset(FairseqDataset):
     An utterance longer than a limit is cut at its end; one shorter than a backbone's receptive field lacks the
     modality. Both are counted and named in the log when the dataset is made.
 
+    It keeps 4 bytes an utterance, `sizes`; all else is looked up in files when it is asked for. N utterances.
+
     Args:
         data_bin: the folder.
         subset: name of the split, as predictions name it.
-        rows: row numbers of the utterances in the data-bin.
+        rows: row numbers of the utterances in the data-bin. Shape (N).
         utterances: all rows of the data-bin's manifest.
         modalities: which streams are read.
         kinds: target name to kind.
@@ -57,13 +62,14 @@ class RawAudioTextVideoDataset(FairseqDataset):
             of the raw one.
         change: what is done to the utterances; lengths in `sizes`, and so batches, stay those without it.
         folders: modality to the stream that is its raw one, where that has another name.
+        labels: target name to what its kind makes of labels; None: of those that `utterances` have.
     """
 
     def __init__(
         self,
         data_bin: Path,
         subset: str,
-        rows: np.ndarray,
+        rows: Numbers,
         utterances: Sequence[Utterance],
         modalities: Sequence[str],
         kinds: Mapping[str, Kind],
@@ -75,6 +81,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         features: Mapping[str, StreamReader] | None = None,
         change: Change | None = None,
         folders: Mapping[str, str] | None = None,
+        labels: Mapping[str, Labels] | None = None,
     ) -> None:
         if not len(rows):
             raise MMFairseqError(f"{data_bin}: split {subset!r} has no utterance")
@@ -83,55 +90,62 @@ class RawAudioTextVideoDataset(FairseqDataset):
         self.bos, self.pad, self.eos = symbols
         self.modalities, self.withheld, self.attributes = sorted(modalities), set(withheld), attributes
         self.limits = {name: limits.get(name, Limits()) for name in self.modalities}
-        self.utterances = [utterances[row] for row in rows]
-        labels = {name: [_encode(kind, row) for row in self.utterances] for name, kind in kinds.items()}
-        self.truths = {name: [truth for truth, _ in pairs] for name, pairs in labels.items()}
-        self.goals = {name: [goal for _, goal in pairs] for name, pairs in labels.items()}
+        self.utterances = Utterances(utterances, rows)
+        self.labels = dict(labels or {name: ParsedLabels(kind, utterances) for name, kind in kinds.items()})
+        for each in self.labels.values():
+            each.check(rows)
+        self.truths = {name: Truths(each, rows) for name, each in self.labels.items()}
         places = {name: data_bin / (folders or {}).get(name, name) for name in self.modalities}
         self.streams = {name: StreamReader(place, rows=len(utterances)) for name, place in places.items()}
         self.features = dict(features or {})
-        self.lengths = {name: self._lengths(name) for name in self.modalities}
-        self.sizes = self._sizes()
-        nothing = [
-            row.id for i, row in enumerate(self.utterances) if not any(self.lengths[m][i] for m in self.modalities)
-        ]
-        if nothing:
+        self.lengths = {
+            name: Lengths(name, self.streams[name], rows, self.limits[name], name in self.withheld)
+            for name in self.modalities
+        }
+        self.sizes = self._look()
+
+    def _look(self) -> np.ndarray:
+        """Sizes of all utterances, (N), int32; tells what is cut, too short, and without anything."""
+        sizes = np.empty(len(self), np.int32)
+        short, long = ({name: _Hits() for name in self.modalities} for _ in range(2))
+        there, nothing = dict.fromkeys(self.modalities, 0), _Hits()
+        for start in range(0, len(self), CHUNK):
+            rows = np.asarray(self.rows[start : start + CHUNK], np.int64)
+            largest, empty = np.ones(len(rows), np.int64), np.ones(len(rows), bool)
+            for name in self.modalities:
+                before, (shortest, longest) = self.lengths[name].before(rows), self.limits[name]
+                short[name].add((before > 0) & (before < shortest), before, start)
+                if longest is not None:
+                    long[name].add(before > longest, before, start)
+                usable = self.limits[name].usable(before)
+                there[name] += int(np.count_nonzero(usable))
+                empty &= usable == 0
+                step = AUDIO_STEP if name == "audio" and not self.streams[name].dim else 1
+                np.maximum(largest, -(-usable // step), out=largest)
+            nothing.add(empty, largest, start)
+            sizes[start : start + len(rows)] = largest
+        for name, (shortest, longest) in self.limits.items():
+            self._tell(short[name], name, f"shorter than {shortest}, taken as missing")
+            self._tell(long[name], name, f"longer than {longest}, cut at the end")
+        if nothing.count:
             logger.warning(
                 "%s: %d of %d utterances have none of %s and are scored all the same: %s%s",
-                *(subset, len(nothing), len(rows), ", ".join(self.modalities)),
-                *(", ".join(nothing[:SHOWN]), " ..." if len(nothing) > SHOWN else ""),
+                *(self.subset, nothing.count, len(self), ", ".join(self.modalities)),
+                *(", ".join(self.utterances[index].id for index, _ in nothing.first), nothing.dots),
             )
-        logger.info("%s: %d utterances; %s", subset, len(rows), self._there())
+        told = ", ".join(f"{name} in {count}" for name, count in there.items())
+        logger.info("%s: %d utterances; %s", self.subset, len(self), told)
+        return sizes
 
-    def _lengths(self, modality: str) -> np.ndarray:
-        """Usable length of each utterance; 0 where the modality is missing. Tells what is cut and what is too short."""
-        found = self.streams[modality].lengths[self.rows] * (modality not in self.withheld)
-        lengths = input_lengths(modality, found, self.streams[modality].dim)
-        shortest, longest = self.limits[modality]
-        self._tell(
-            (lengths > 0) & (lengths < shortest), lengths, modality, f"shorter than {shortest}, taken as missing"
-        )
-        if longest is not None:
-            self._tell(lengths > longest, lengths, modality, f"longer than {longest}, cut at the end")
-        return self.limits[modality].usable(lengths)
-
-    def _tell(self, hit: np.ndarray, lengths: np.ndarray, modality: str, what: str) -> None:
-        if hit.any():
+    def _tell(self, hits: "_Hits", modality: str, what: str) -> None:
+        if hits.count:
             unit = {"audio": "samples", "text": "tokens", "video": "frames"}[modality]
             unit = "frames" if self.streams[modality].dim else unit
-            first = [f"{self.utterances[i].id} ({lengths[i]})" for i in np.flatnonzero(hit)[:SHOWN]]
+            first = [f"{self.utterances[index].id} ({length})" for index, length in hits.first]
             logger.warning(
                 "%s: %s of %d utterances, in %s, %s: %s%s",
-                *(self.subset, modality, hit.sum(), unit, what, ", ".join(first), " ..." if hit.sum() > SHOWN else ""),
+                *(self.subset, modality, hits.count, unit, what, ", ".join(first), hits.dots),
             )
-
-    def _there(self) -> str:
-        return ", ".join(f"{name} in {np.count_nonzero(self.lengths[name])}" for name in self.modalities)
-
-    def _sizes(self) -> np.ndarray:
-        steps = {name: AUDIO_STEP if name == "audio" and not self.streams[name].dim else 1 for name in self.modalities}
-        scaled = [-(-self.lengths[name] // step) for name, step in steps.items()]
-        return np.maximum(1, np.max(scaled, axis=0)).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,7 +154,7 @@ class RawAudioTextVideoDataset(FairseqDataset):
         return {"index": index, **{name: self._read(name, index) for name in self.modalities}}
 
     def _read(self, modality: str, index: int) -> np.ndarray | None:
-        length = int(self.lengths[modality][index])
+        length = self.lengths[modality][index]
         if not length:
             return None
         if modality in self.features:
@@ -163,12 +177,13 @@ class RawAudioTextVideoDataset(FairseqDataset):
         for name in self.modalities:
             value = self.pad if name == "text" and empty[name].ndim == 1 else 0
             inputs[name], masks[name] = pad([sample[name] for sample in samples], value, empty[name])
-        indices = [sample["index"] for sample in samples]
+        indices = np.array([sample["index"] for sample in samples], np.int64)
         batch = {
-            "id": torch.tensor(indices, dtype=torch.long),
+            "id": torch.from_numpy(indices),
             "net_input": {"inputs": inputs, "padding_masks": masks},
             "target": {
-                name: kind.collate([self.goals[name][index] for index in indices]) for name, kind in self.kinds.items()
+                name: kind.collate(list(self.labels[name].goals(self.rows[indices])))
+                for name, kind in self.kinds.items()
             },
             "subset": self.subset,
             "nsentences": len(samples),
@@ -188,15 +203,17 @@ class RawAudioTextVideoDataset(FairseqDataset):
         if utterance.end is not None:
             return round(utterance.end - (utterance.start or 0.0), 3)
         sound = self.streams.get("audio")
-        samples = sound.lengths[self.rows[index]] if sound is not None and not sound.dim else 0
-        return round(int(samples) / SAMPLE_RATE, 3) if samples else None
+        if sound is None or sound.dim:
+            return None
+        samples = int(sound.lengths_of(np.array([self.rows[index]]))[0])
+        return round(samples / SAMPLE_RATE, 3) if samples else None
 
     def num_tokens(self, index: int) -> int:
         """Length of the longest modality: 10 ms of audio, a token, a picture and a frame of features count one each."""
         return int(self.sizes[index])
 
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        return self.sizes[indices]
+        return self.sizes[indices].astype(np.int64)  # as fairseq's compiled code wants it
 
     def size(self, index: int) -> int:
         return int(self.sizes[index])
@@ -206,8 +223,8 @@ class RawAudioTextVideoDataset(FairseqDataset):
         order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
         return order[np.argsort(self.sizes[order], kind="stable")].astype(np.int64)
 
-    def batch_by_size(self, indices: np.ndarray, max_tokens: int | None = None, **kwargs: Any) -> Any:
-        """As fairseq's.
+    def batch_by_size(self, indices: np.ndarray, max_tokens: int | None = None, **kwargs: Any) -> Batches:
+        """As fairseq's, without an array for each batch.
 
         Raises:
             MMFairseqError: an utterance alone is larger than `max_tokens`.
@@ -218,17 +235,28 @@ class RawAudioTextVideoDataset(FairseqDataset):
                 f"utterance {self.utterances[worst].id!r} has {self.sizes[worst]} tokens, more than --max-tokens "
                 f"{max_tokens}; give at least {self.sizes[worst]}"
             )
-        return super().batch_by_size(indices, max_tokens=max_tokens, **kwargs)
+        make = partial(super().batch_by_size, max_tokens=max_tokens, **kwargs)
+        return plan(indices, make, whole=kwargs.get("required_batch_size_multiple", 1) > 1)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return False
 
 
-def _encode(kind: Kind, utterance: Utterance) -> tuple[Any, Any]:
-    """The true label, and what the loss compares with."""
-    label, votes = (utterance.labels.get(column, "") for column in (kind.target.name, kind.target.votes))
-    try:
-        return kind.encode(label), kind.goal(label, votes)
-    except MMFairseqError as error:
-        raise MMFairseqError(f"utterance {utterance.id!r}: {error}") from error
+class _Hits:
+    """How many utterances something is said of, and the first of them with their lengths."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[tuple[int, int]] = []
+
+    def add(self, hit: np.ndarray, lengths: np.ndarray, start: int) -> None:
+        """Those of a part of the split that begins at `start`. Shapes (part), bool and int64."""
+        self.count += int(np.count_nonzero(hit))
+        if len(self.first) < SHOWN:
+            found = np.flatnonzero(hit)[: SHOWN - len(self.first)].tolist()
+            self.first += [(start + place, int(lengths[place])) for place in found]
+
+    @property
+    def dots(self) -> str:
+        return " ..." if self.count > len(self.first) else ""

@@ -4,9 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from ..databin import Labels, Numbers
 from ..errors import MMFairseqError
 from ..targets import Kind, Target, kind_of
 from ._config import EmotionPredictionConfig
+
+_CHUNK = 1 << 16
 
 
 def targets(cfg: EmotionPredictionConfig, there: Sequence[Target], place: str) -> list[Target]:
@@ -62,6 +67,21 @@ def check_targets(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> None
     ):
         if text and set(wanted) != set(names):
             raise MMFairseqError(f"{option} {text}: the checkpoint predicts {', '.join(names)}")
+
+
+def positives(kind: Kind, labels: Labels, rows: Numbers) -> tuple[np.ndarray, int]:
+    """How many of the labelled utterances have each class, (K,), and how many are labelled.
+
+    Args:
+        kind: of the target.
+        labels: of the data-bin.
+        rows: numbers of the utterances. Shape (N).
+    """
+    counts, items = np.zeros(len(kind.classes), np.int64), 0
+    for start in range(0, len(rows), _CHUNK):
+        some, labelled = kind.positives(list(labels.truths(rows[start : start + _CHUNK])))
+        counts, items = counts + some, items + labelled
+    return counts, items
 
 
 def heads(text: str) -> dict[str, float]:

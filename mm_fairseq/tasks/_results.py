@@ -82,7 +82,7 @@ class Results:
         out: dict[str, float] = {}
         right, several = {}, len(self.kinds) > 1
         for name, kind in self.kinds.items():
-            truth = np.array(self.dataset.truths[name])[index]
+            truth = self.dataset.truths[name][index]
             values = kind.metrics(truth, scores[name])
             out |= {metrics.log_name(key, name, several): value for key, value in values.items()}
             known = ~np.isnan(truth).reshape(len(index), -1).any(1) if truth.dtype.kind == "f" else truth >= 0

@@ -31,6 +31,7 @@ class Run:
         maximize: --maximize-best-checkpoint-metric.
         valid_subsets: --valid-subset.
         train_subset: --train-subset.
+        update_freq: --update-freq, an entry an epoch.
     """
 
     seed: int = 1
@@ -42,6 +43,7 @@ class Run:
     maximize: bool = False
     valid_subsets: tuple[str, ...] = ("valid",)
     train_subset: str = "train"
+    update_freq: tuple[int, ...] = (1,)
 
     def about(self) -> dict[str, Any]:
         """What `results.json` tells."""
@@ -92,6 +94,7 @@ def settings(task_cfg: DictConfig) -> Run:
         root.checkpoint.maximize_best_checkpoint_metric,
         tuple((root.dataset.get("valid_subset") or "valid").split(",")),
         str(root.dataset.get("train_subset") or "train"),
+        tuple((root.get("optimization") or {}).get("update_freq") or (1,)),
     )
 
 

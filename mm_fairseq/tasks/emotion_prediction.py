@@ -16,20 +16,23 @@ from .. import backbones, fairseq_compat
 from ..databin import DataBin, Place, fingerprint
 from ..datasets import (
     Augmentation,
+    EpochIterator,
     Limits,
     RawAudioTextVideoDataset,
     Stress,
+    Truths,
+    Utterances,
     drop_modalities,
     load_dictionary,
     parse_stresses,
     stressed,
 )
 from ..errors import MMFairseqError
-from ..manifest import CONTEXT, MODALITIES, TEXT_ASR, Utterance, normalised
+from ..manifest import CONTEXT, MODALITIES, TEXT_ASR
 from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _augment, _backbones, _changes, _choices, _fusion, _results, _run
-from ._baselines import baselines
+from ._baselines import Train, baselines
 from ._config import EmotionPredictionConfig
 
 logger = logging.getLogger(__name__)
@@ -118,12 +121,11 @@ class EmotionPredictionTask(FairseqTask):
         return [column for column in self.data_bin.manifest.extra if column not in taken]
 
     def _count_positives(self) -> dict[str, Any]:
-        manifest, rows = self.data_bin.manifest, self.data_bin.rows(self.place, "train")
+        rows = self.data_bin.split(self.place, "train")
         counted = {}
         for name, kind in self.kinds.items():
             if kind.classes:
-                labels = [manifest.utterances[row].labels.get(name, "") for row in rows]
-                positives, items = kind.positives([kind.encode(label) for label in labels])
+                positives, items = _choices.positives(kind, self.data_bin.labels(kind), rows)
                 counted[name] = [positives.tolist(), items]
                 if absent := [label for label, count in zip(kind.classes, positives) if not count]:
                     logger.warning(
@@ -215,7 +217,7 @@ class EmotionPredictionTask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold; `SPLIT@STRESS` under a stress (`datasets.stress`)."""
         part, stress = stressed(split)
-        rows = self.data_bin.rows(self.place, part)
+        rows = self.data_bin.split(self.place, part)
         if "audio" in self.state.modalities:
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
         if "text" in self.state.modalities:
@@ -242,6 +244,7 @@ class EmotionPredictionTask(FairseqTask):
             features={name: reader for name, reader in self.sources.readers.items() if name not in raw},
             change=change,
             folders={"text": stress.text},
+            labels={name: self.data_bin.labels(kind) for name, kind in self.kinds.items()},
         )
 
     def _change(self, split: str, stress: Stress) -> tuple[Stress | Augmentation | None, set[str]]:
@@ -269,13 +272,13 @@ class EmotionPredictionTask(FairseqTask):
             )
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
-        """As fairseq's, but no utterance is left out.
+        """As fairseq's, but no utterance is left out, and an epoch goes on at any number of ranks (`EpochIterator`).
 
         There, a batch size that is no multiple of 8 loses utterances, and training skips what is longer than
         --max-tokens; here the dataset names such an utterance in an error.
         """
         kwargs |= {"required_batch_size_multiple": 1, "max_positions": None}
-        return super().get_batch_iterator(*args, **kwargs)
+        return EpochIterator(super().get_batch_iterator(*args, **kwargs), self.run.update_freq)
 
     @cached_property
     def source_dictionary(self) -> Dictionary:
@@ -358,12 +361,11 @@ class EmotionPredictionTask(FairseqTask):
         for name in _results.metric_names(self.kinds):
             metrics.log_derived(name, lambda _, name=name: self.results[subset].metric(name))
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
-            part, stress = stressed(subset)
+            _, stress = stressed(subset)
             about = self._about() | ({"stress": stress.name} if stress.name else {})
-            train = self._train_rows(part)
-            about["baselines"] = baselines(results.dataset, self.kinds, train or [])
-            texts = None if train is None else {normalised(row.text) for row in train} - {""}
-            _results.write(self.run.predictions_dir, results, about, texts)
+            train = self._train(subset)
+            about["baselines"] = baselines(results.dataset, self.kinds, train) if train else {}
+            _results.write(self.run.predictions_dir, results, about, train.texts if train else None)
 
     def _log_counts(self, logs: list[dict[str, Any]]) -> None:
         for name, kind in self.kinds.items():
@@ -386,9 +388,11 @@ class EmotionPredictionTask(FairseqTask):
             "targets": self.state.targets,
         }
 
-    def _train_rows(self, subset: str) -> list[Utterance] | None:
-        """The utterances of train; None where `subset` is train or there is none."""
-        if subset == "train" or "train" not in self.data_bin.splits(self.place):
+    def _train(self, subset: str) -> Train | None:
+        """What train says of the utterances of a split; None where that is train itself or there is none."""
+        part = stressed(subset)[0]
+        if part == "train" or "train" not in self.data_bin.splits(self.place):
             return None
-        utterances = self.data_bin.manifest.utterances
-        return [utterances[row] for row in self.data_bin.rows(self.place, "train")]
+        rows = self.data_bin.split(self.place, "train")
+        truths = {name: Truths(self.data_bin.labels(kind), rows) for name, kind in self.kinds.items()}
+        return Train.read(truths, Utterances(self.data_bin.manifest.utterances, rows), self.datasets[subset])

@@ -57,7 +57,7 @@ def test_frames_count_one_each_and_have_no_seconds(folder):
 
 def test_limits_are_in_frames(folder, caplog):
     data = dataset(folder, ("audio",), {"audio": Limits(2, 3)})
-    assert data.lengths["audio"].tolist() == [3, 0, 0, 2, 3, 0, 3, 2]
+    assert data.lengths["audio"][:].tolist() == [3, 0, 0, 2, 3, 0, 3, 2]
     assert "audio of 2 utterances, in frames, longer than 3, cut at the end: utt000 (5), utt004 (5)" in caplog.text
     assert data[0]["audio"].shape == (3, 4)
 

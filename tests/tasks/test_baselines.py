@@ -9,7 +9,7 @@ from task_factory import around, batches_of, checkpoint_task, logs_of, reduced, 
 
 from mm_fairseq.manifest import Utterance
 from mm_fairseq.targets import Target, kind_of
-from mm_fairseq.tasks._baselines import baselines
+from mm_fairseq.tasks._baselines import Train, baselines
 
 ACTION = Target("action", "single", ("on", "off", "up"))
 ROOM = Target("room", "single", ("here", "there"))
@@ -35,8 +35,12 @@ def rows_of(*rows):
 
 def found(targets, train, test):
     kinds = {target.name: kind_of(target) for target in targets}
-    truths = {name: [kind.encode(row.labels.get(name, "")) for row in test] for name, kind in kinds.items()}
-    return baselines(Split(utterances=test, truths=truths), kinds, train)
+    truths, known = (
+        {name: [kind.encode(row.labels.get(name, "")) for row in rows] for name, kind in kinds.items()}
+        for rows in (test, train)
+    )
+    split = Split(utterances=test, truths=truths)
+    return baselines(split, kinds, Train.read(known, train, split))
 
 
 TRAIN = rows_of(
