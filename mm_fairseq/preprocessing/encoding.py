@@ -27,6 +27,7 @@ from ..databin.format import open_shard, shard_paths
 from ..datasets import EMPTY, Limits, input_lengths, pad, read_item
 from ..errors import MMFairseqError
 from ..media.faces import single_threaded
+from .disk import disk_errors
 
 # Samples, tokens or frames in a batch, padding counted; an item that is longer goes alone. On one core wav2vec is
 # quickest one utterance at a time; small batches of tokens cost twice their work.
@@ -129,6 +130,7 @@ class Encoding:
         places: dict[int, tuple[int, int]] = {}
         writer = ShardWriter(self.folder, shard, self.stream.dtype, self.stream.dim, notes={"source": source})
         with (
+            disk_errors(self.data_bin, shard_paths(self.folder, shard)[0]),
             writer,
             SpooledTemporaryFile(KEPT_IN_MEMORY, prefix=".spool.", suffix=".tmp", dir=str(self.folder)) as spool,
         ):
