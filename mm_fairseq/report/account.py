@@ -67,11 +67,11 @@ def modalities(account: Json) -> list[Table]:
 
 def published(account: Json) -> Table | None:
     """What was found beside what the literature says; None where it says nothing."""
+    found = [(name, count, account["seen"].get(name, 0)) for name, count in account["published"].items()]
     rows = [
-        (name, f"{count:,}", f"{account['seen'].get(name, 0):,}", f"{account['seen'].get(name, 0) - count:+,}")
-        for name, count in account["published"].items()
+        (name, f"{count:,}", f"{seen:,}", f"{seen - count:+,}" if seen != count else "0") for name, count, seen in found
     ]
-    return Table("Against the published counts", ("", "published", "found", "difference"), rows) if rows else None
+    return Table("Found against published", ("", "published", "found", "difference"), rows) if rows else None
 
 
 def durations(account: Json) -> list[Table]:
@@ -195,15 +195,12 @@ def page(account: Json, audit: Json) -> str:
         length=length(account),
         sections=[
             ("Counts", [*counts(account), *modalities(account)]),
-            ("Against the literature", [table for table in (published(account),) if table]),
-            ("Durations", durations(account)),
             ("What splits have in common", overlaps(audit, False)),
             ("What a model has to beat", baselines(audit, list(account["targets"]), False)),
+            ("Durations", durations(account)),
+            ("Published counts", [table for table in (published(account),) if table]),
             ("Speakers", [_counted("speaker", speakers)] if speakers else []),
-            (
-                "Attributes",
-                [_counted(name, list(found.items())) for name, found in account["attributes"].items()],
-            ),
+            ("Attributes", [_counted(name, list(found.items())) for name, found in account["attributes"].items()]),
         ],
     )
 
