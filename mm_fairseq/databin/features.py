@@ -6,16 +6,22 @@ with; the folder's name has a digest of that, so that those of different backbon
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import MMFairseqError
+from . import joined
 from .format import open_shard, shard_paths
 from .reader import StreamReader
-from .writer import write_atomic
+from .writer import HeldError, locked, write_atomic
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "stream.json"
 
@@ -69,18 +75,30 @@ class CachedStream:
     def open(self, data_bin: Path, rows: int) -> StreamReader:
         """A reader of all its items.
 
+        The first one to open it whole writes its joined index, if it may write there; who opens it then reads no shard.
+
         Raises:
             MMFairseqError: a shard is missing, damaged, or was made from other raw data.
         """
+        folder = data_bin / self.name
+        own, raw = joined.read(folder), joined.read(data_bin / self.modality)
+        if own is not None and raw is not None and np.array_equal(own.table[:]["source"], raw.table[:]["bin"]):
+            return StreamReader(folder, rows)
         shards = len(list((data_bin / self.modality).glob("shard-*.json")))
         undone = [shard for shard in range(shards) if not self.is_done(data_bin, shard)]
         if undone:
-            place = shard_paths(data_bin / self.name, undone[0])[0].with_suffix("")
+            place = shard_paths(folder, undone[0])[0].with_suffix("")
             raise MMFairseqError(
                 f"{place}: {len(undone)} of {shards} shards are missing, damaged or of other raw data; go on with "
                 "`mm-fairseq extract --resume`"
             )
-        return StreamReader(data_bin / self.name, rows)
+        reader = StreamReader(folder, rows, anew=True)
+        try:
+            with locked(folder, wait=0):
+                reader.index.write(folder)
+        except (HeldError, OSError):  # another one is at it, or nobody may write there
+            logger.debug("%s: no joined index was written", folder)
+        return reader
 
 
 def cached_streams(data_bin: Path, modality: str) -> list[CachedStream]:

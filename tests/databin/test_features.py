@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mm_fairseq.databin import CachedStream, cached_streams, fingerprint
+from mm_fairseq.databin import CachedStream, StreamReader, cached_streams, fingerprint, joined, locked
 from mm_fairseq.databin.format import open_shard
 from mm_fairseq.databin.writer import write_shard
 from mm_fairseq.errors import MMFairseqError
@@ -55,6 +55,46 @@ def test_is_found_again_and_read(own):
     reader = STREAM.open(own, 24)
     assert (len(reader), reader.dim, reader.dtype) == (24, 4, np.float16)
     assert (reader[3] == 0.5).all()
+
+
+def test_once_opened_whole_it_is_opened_without_its_shards(own, monkeypatch):
+    folder = fill(own, STREAM)
+    expected = [np.array(item) for item in STREAM.open(own, 24)]
+    assert (folder / joined.NAME).is_file()
+    with monkeypatch.context() as patch:
+        patch.delattr("mm_fairseq.databin.features.open_shard")
+        patch.delattr("mm_fairseq.databin.joined.open_shard")
+        reader = STREAM.open(own, 24)
+    assert reader.index.stored
+    assert all(np.array_equal(a, b) for a, b in zip(reader, expected, strict=True))
+
+
+def test_where_nobody_may_write_it_is_opened_all_the_same(own, monkeypatch):
+    folder = fill(own, STREAM)
+
+    def refuse(*_):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(joined, "write_atomic", refuse)
+    assert len(STREAM.open(own, 24)) == 24
+    assert not (folder / joined.NAME).exists()
+    with locked(folder):
+        assert len(STREAM.open(own, 24)) == 24
+
+
+def test_its_joined_index_is_not_believed_of_other_raw_data(own):
+    folder = fill(own, STREAM)
+    STREAM.open(own, 24)
+    items = [np.array(item) for item in StreamReader(own / "text")]
+    items[0] = items[0] + 1  # of equal size
+    write_shard(own / "text", 0, items, "int32")
+    StreamReader(own / "text", anew=True).index.write(own / "text")
+    with pytest.raises(MMFairseqError, match=r"1 of 1 shards are missing, damaged or of other raw data"):
+        STREAM.open(own, 24)
+    fill(own, STREAM)
+    before = (folder / joined.NAME).read_bytes()
+    assert len(STREAM.open(own, 24)) == 24
+    assert (folder / joined.NAME).read_bytes() != before
 
 
 def test_does_not_change_what_the_data_is(own):
