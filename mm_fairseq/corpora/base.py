@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from .votes import vote_account
 
 SPLITS = ("train", "valid", "test")
 FILES = "files"
+APART = ("speakers", "sessions", "dialogues", "recordings", "transcripts", "words")
+"""What a protocol may keep apart; `preprocessing.audit_overlaps` says what each of them is."""
 PREPARED = frozenset({"manifest.tsv", "targets.json", "account.json", "audit.json", "account.html", "splits", FILES})
 """All that a prepared folder may hold."""
 
@@ -46,8 +49,7 @@ class ParsedCorpus:
         details: further counts of the corpus, for `account.json`.
         notes: sentences that the user must read.
         known_bad: {clip: what is wrong with it}, recordings known to be damaged or lost that were left out.
-        apart: {protocol: what no two of its splits have in common}, where it promises that: any of `speakers`,
-            `sessions`, `dialogues`, `recordings`, `transcripts` and `words`, which are told apart without punctuation.
+        apart: {protocol: what no two of its splits have in common}, of `APART`, where it promises that.
         same: {id: utterance}, where one utterance has several rows under different ids.
         files: {path below `FILES`: what writes that file}, for corpora whose recordings or features are not files; the
             manifest's root is then `FILES`, relative to the prepared folder.
@@ -313,6 +315,8 @@ def _check_protocols(prepared: ParsedCorpus) -> None:
     known = {row.id for row in prepared.manifest.utterances}
     if not known:
         raise MMFairseqError("no utterance is left: the corpus is empty, or every label is outside the classes")
+    if strange := {*prepared.apart} - {*prepared.protocols} | {*chain(*prepared.apart.values())} - {*APART}:
+        raise AssertionError(f"a corpus promises what nobody knows: {strange}")
     for protocol, folds in prepared.protocols.items():
         for fold, splits in folds.items():
             where = f"protocol {protocol!r}, fold {fold!r}"

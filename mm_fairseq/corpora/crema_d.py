@@ -131,6 +131,7 @@ class CremaD(Corpus):
         if missing := sum(not row.labels["emotion"] for row in rows):
             prepared.notes.append(f"{missing} utterances have no label: a tie among the raters, or no raters")
         prepared.protocols["by_actor"] = by_actor(rows)
+        prepared.apart["by_actor"] = ("speakers",)
         return prepared
 
     def _usable(

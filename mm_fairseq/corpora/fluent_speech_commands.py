@@ -115,8 +115,10 @@ class FluentSpeechCommands(Corpus):
         else:
             members = ((line.row.speaker, line.row.id) for line in lines)
             prepared.protocols["unseen_speakers"] = rotate(members, speakers, min(FOLDS, len(speakers)))
+            prepared.apart["unseen_speakers"] = ("speakers",)
         if fold := unseen_phrasings([line.row for line in lines], prepared.notes):
             prepared.protocols["unseen_phrasings"] = {"1": fold}
+            prepared.apart["unseen_phrasings"] = ("words",)
         return prepared
 
     def _split(self, root: Path, split: str, args: argparse.Namespace, prepared: ParsedCorpus) -> list[Line]:

@@ -149,6 +149,7 @@ class Iemocap(Corpus):
         prepared.seen |= dict(Counter(row.labels["emotion"] for row in labelled))
         prepared.seen |= dict(Counter(row.session for row in labelled))
         prepared.protocols["leave_one_session_out"] = leave_one_session_out(rows)
+        prepared.apart["leave_one_session_out"] = ("sessions", "speakers", "dialogues")
         return prepared
 
     def _parse_session(

@@ -163,6 +163,7 @@ def _by_person(prepared: ParsedCorpus) -> None:
         prepared.notes.append(f"no protocol by_person: {len(persons)} persons are too few for train, valid and test")
         return
     prepared.protocols["by_person"] = rotate(((row.speaker, row.id) for row in rows), persons, parts)
+    prepared.apart["by_person"] = ("speakers",)
 
 
 def _blocks(text: str) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Ravdess(Corpus):
         classes = CLASSES[:SUNG] if args.channel == "song" else CLASSES
         prepared.targets = [Target("emotion", "single", classes)]
         prepared.protocols["by_actor"] = by_actor(rows)
+        prepared.apart["by_actor"] = ("speakers",)
         return prepared
 
 

@@ -211,5 +211,6 @@ def set_protocol(prepared: ParsedCorpus) -> None:
         prepared.protocols["official"] = {"1": fold}
     elif all(row.speaker for row in rows) and len({row.speaker for row in rows}) >= len(SPLITS):
         prepared.protocols["by_speaker"] = {"1": draw_by_speaker(rows, prepared.notes)}
+        prepared.apart["by_speaker"] = ("speakers",)
     else:
         prepared.protocols["random"] = {"1": draw_by_recording(rows, prepared.notes)}

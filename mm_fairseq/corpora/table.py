@@ -203,6 +203,7 @@ class Table(Corpus):
                     f"--protocol by_speaker: {len(silent)} utterances have no speaker: {named(silent)}; "
                     "give --columns speaker=COLUMN, a split column, or --protocol random"
                 )
+            prepared.apart[protocol] = ("speakers",)
             if folds > 1:
                 prepared.notes.append(f"the speakers were dealt to {folds} parts by a hash; fold k tests on part k")
                 prepared.protocols[protocol] = rotate(((row.speaker, row.id) for row in rows), speakers, folds)

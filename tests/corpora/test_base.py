@@ -151,6 +151,12 @@ def test_bad_protocols(tmp_path, protocols, reason):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("apart", [{"official": ("speaker",)}, {"other": ("speakers",)}])
+def test_a_promise_that_nobody_knows_is_a_fault_of_the_parser(tmp_path, apart):
+    with pytest.raises(AssertionError, match="promises what nobody knows"):
+        base.write("toy", make(apart=apart), tmp_path / "out")
+
+
 def test_a_corpus_without_utterances_is_an_error(tmp_path):
     prepared = make(protocols={})
     prepared.manifest.utterances.clear()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mm_fairseq.corpora import ParsedCorpus
-from mm_fairseq.corpora.base import SPLITS
+from mm_fairseq.corpora.base import APART, SPLITS
 from mm_fairseq.manifest import Manifest, Utterance, normalised
 from mm_fairseq.preprocessing.audit_files import Files
 from mm_fairseq.preprocessing.audit_overlaps import named_paths, overlaps
@@ -109,7 +109,7 @@ def test_utterances_that_the_corpus_says_are_one():
     assert each.sentence() == ("protocol 'official', fold '1': 1 of the 9 utterances of test are in valid too: test/u1")
 
 
-@pytest.mark.parametrize("what", ["speakers", "sessions", "dialogues", "recordings", "transcripts", "words"])
+@pytest.mark.parametrize("what", APART)
 def test_what_a_protocol_keeps_apart_is_a_leak_where_it_is_shared(what):
     rows = [
         Utterance(f"u{n}", split, "S", "1", "d", start=n, end=n + 1, audio="x.wav", text="Same.")
