@@ -315,8 +315,8 @@ def _check_protocols(prepared: ParsedCorpus) -> None:
     known = {row.id for row in prepared.manifest.utterances}
     if not known:
         raise MMFairseqError("no utterance is left: the corpus is empty, or every label is outside the classes")
-    if strange := {*prepared.apart} - {*prepared.protocols} | {*chain(*prepared.apart.values())} - {*APART}:
-        raise AssertionError(f"a corpus promises what nobody knows: {strange}")
+    if promises := {*prepared.apart} - {*prepared.protocols} | {*chain(*prepared.apart.values())} - {*APART}:
+        raise AssertionError(f"a corpus promises what nobody knows: {promises}")
     for protocol, folds in prepared.protocols.items():
         for fold, splits in folds.items():
             where = f"protocol {protocol!r}, fold {fold!r}"
