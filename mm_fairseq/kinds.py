@@ -332,7 +332,7 @@ class Multilabel(_Decisions):
 
 @KINDS.register("regression")
 class Regression(Kind):
-    """A number, learnt with the L1 or the squared loss; metrics as sentiment in [-3, 3] is reported."""
+    """A number, learnt with the L1 or the squared loss; its metrics, and where it may be one those of sentiment."""
 
     min_classes = 0
     counted = ("mae",)

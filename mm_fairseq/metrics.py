@@ -29,35 +29,19 @@ from sklearn.metrics import (
 )
 
 from .errors import MMFairseqError
+from .metric_names import DESCRIPTIONS as DESCRIPTIONS
+from .metric_names import LOWER_IS_BETTER as LOWER_IS_BETTER
+from .metric_names import describe as describe
+from .metric_names import log_name as log_name
+from .metric_names import lower_is_better as lower_is_better
 
 Array = npt.NDArray[Any]
 Metric = Callable[[Any, Any], float]
 
 NAN = float("nan")
-LOWER_IS_BETTER = frozenset({"loss", "mae", "ece"})
-DESCRIPTIONS = {
-    "loss": "mean loss of an utterance, in nats where it is a cross-entropy",
-    "wa": "accuracy (weighted: every utterance counts the same)",
-    "ua": "mean recall of the classes that occur (unweighted: every class counts the same)",
-    "wf1": "F1, classes weighted by their utterances",
-    "mf1": "F1, every class counts the same",
-    "map": "average precision of ranking by the class's score, mean over the classes that occur",
-    "auc": "area under the ROC curve of one class against the rest, mean over classes; 0.5 is chance",
-    "ece": "expected calibration error in 15 bins: how far confidence is from the share that is right",
-    "subset_acc": "share of utterances with exactly the right set of classes",
-    "exact_match": "share of utterances that are right in every target of classes",
-    "acc": "accuracy of one class's yes/no decisions",
-    "f1": "F1 of one class's yes/no decisions, yes and no weighted by their utterances",
-    "mae": "mean absolute error",
-    "corr": "Pearson's correlation",
-    "acc7": "accuracy in seven classes: rounded within [-3, 3]",
-    "acc5": "accuracy in five classes: rounded within [-2, 2]",
-    "acc3": "accuracy in three classes: rounded within [-1, 1]",
-    "acc2_has0": "accuracy of negative against the rest (0 is not negative), all utterances",
-    "acc2_non0": "accuracy of negative against positive, utterances that are not 0",
-    "f1_has0": "weighted F1 of the decisions of acc2_has0",
-    "f1_non0": "weighted F1 of the decisions of acc2_non0",
-}
+BOUND = 3 + 1e-3  # of sentiment; the rest is rounding
+SENTIMENT = ("acc7", "acc5", "acc3", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
+"""Metrics of numbers in [-3, 3] around a neutral 0; see `is_sentiment`."""
 
 
 def functions(kind: str, classes: Sequence[str] = ()) -> dict[str, Metric]:
@@ -91,28 +75,6 @@ def compute(kind: str, classes: Sequence[str], truth: npt.ArrayLike, scores: npt
     """The values of all `functions`."""
     truth, scores = _preparation(kind)(truth, scores, len(classes))
     return {name: _value(metric, truth, scores) for name, metric in _of_prepared(kind, classes).items()}
-
-
-def describe(name: str) -> str:
-    """What a metric means: the longest name in `DESCRIPTIONS` that starts it, and its class or target in brackets.
-
-    Args:
-        name: as in the log: "wa", "wa_emotion", "acc_happy", "f1_has0". Empty text for an unknown one.
-    """
-    if name in DESCRIPTIONS:
-        return DESCRIPTIONS[name]
-    known = max((each for each in DESCRIPTIONS if name.startswith(f"{each}_")), key=len, default="")
-    return f"{DESCRIPTIONS[known]} ({name[len(known) + 1 :]})" if known else ""
-
-
-def log_name(metric: str, target: str, several: bool) -> str:
-    """How the log calls a metric: with the target's name where there are several targets."""
-    return f"{metric}_{target}" if several else metric
-
-
-def lower_is_better(name: str) -> bool:
-    """Whether a metric, by its name in the log ("mae", "mae_sentiment"), is the better the lower it is."""
-    return name.partition("_")[0] in LOWER_IS_BETTER
 
 
 def confusion(truth: npt.ArrayLike, prediction: npt.ArrayLike, n: int) -> Array:
@@ -355,6 +317,33 @@ def _pearson(truth: Array, prediction: Array) -> float:
     return float(pearsonr(truth, prediction).statistic)
 
 
+def _concordance(truth: Array, prediction: Array) -> float:
+    """Lin, "A concordance correlation coefficient to evaluate reproducibility", 1989; moments divided by N.
+
+    0 for one constant side, NaN for two that are equal.
+    """
+    apart = truth.mean() - prediction.mean()
+    spread = truth.var() + prediction.var() + apart**2
+    if spread <= (1e-12 * max(abs(truth).max(), abs(prediction).max())) ** 2:
+        return NAN
+    return float(2 * ((truth - truth.mean()) * (prediction - prediction.mean())).mean() / spread)
+
+
+def is_sentiment(truth: npt.ArrayLike) -> bool:
+    """Whether numbers may be sentiment around a neutral 0: the metrics `SENTIMENT` are not defined for others.
+
+    Ratings from 1 to 5, say, are none: all of them would be positive. A single number beyond 3 tells, where none is
+    negative.
+    """
+    numbers = np.asarray(truth, np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    return not numbers.size or bool(numbers.max() <= BOUND or numbers.min() < 0)
+
+
+def _of_sentiment(metric: Metric) -> Metric:
+    return lambda truth, prediction: metric(truth, prediction) if is_sentiment(truth) else NAN
+
+
 def _rounded(bound: int, truth: Array, prediction: Array) -> float:
     """Accuracy after clipping to [-bound, bound] and rounding half to even."""
     truth, prediction = (side.clip(-bound, bound).round().astype(np.int64) for side in (truth, prediction))
@@ -388,12 +377,13 @@ _METRICS: dict[str, dict[str, Metric]] = {
     "regression": {
         "mae": mean_absolute_error,
         "corr": _pearson,
-        "acc7": partial(_rounded, 3),
-        "acc5": partial(_rounded, 2),
-        "acc3": partial(_rounded, 1),
-        "acc2_has0": partial(_signs, "wa", True),
-        "acc2_non0": partial(_signs, "wa", False),
-        "f1_has0": partial(_signs, "wf1", True),
-        "f1_non0": partial(_signs, "wf1", False),
+        "ccc": _concordance,
+        "acc7": _of_sentiment(partial(_rounded, 3)),
+        "acc5": _of_sentiment(partial(_rounded, 2)),
+        "acc3": _of_sentiment(partial(_rounded, 1)),
+        "acc2_has0": _of_sentiment(partial(_signs, "wa", True)),
+        "acc2_non0": _of_sentiment(partial(_signs, "wa", False)),
+        "f1_has0": _of_sentiment(partial(_signs, "wf1", True)),
+        "f1_non0": _of_sentiment(partial(_signs, "wf1", False)),
     },
 }

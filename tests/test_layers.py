@@ -17,7 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "registry": {"errors"},
     "manifest": {"errors"},
-    "metrics": {"errors"},
+    "metric_names": set(),
+    "metrics": {"errors", "metric_names"},
     "resampling": {"errors"},
     "versions": set(),
     "tables": set(),
@@ -51,6 +52,7 @@ ALLOWED["__main__"] = {"cli"}
 WITHOUT = {
     "corpora": {"torch", "fairseq"},
     "databin": {"fairseq"},
+    "metric_names": {"torch", "fairseq"},
     "metrics": {"torch", "fairseq"},
     "baselines": {"torch", "fairseq"},
     "modules": {"fairseq"},

@@ -24,7 +24,7 @@ def test_names_are_those_of_the_log():
     each = ("acc_a", "acc_b", "acc_c", "f1_a", "f1_b", "f1_c")
     assert metrics.names("binary_each", ABC) == ("wa", "ua", "wf1", "mf1", "map", "auc", "ece", *each)
     assert metrics.names("multilabel", ABC) == ("map", "auc", "wf1", "mf1", "subset_acc", "ece", *each)
-    regression = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
+    regression = ("mae", "corr", "ccc", "acc7", "acc5", "acc3", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
     assert metrics.names("regression") == regression
 
 
@@ -198,6 +198,25 @@ def test_zeros_in_regression():
 def test_no_correlation_with_a_constant(side):
     assert math.isnan(metrics.compute("regression", (), [1.0, 2.0, 3.0], side)["corr"])
     assert math.isnan(metrics.compute("regression", (), side, [1.0, 2.0, 3.0])["corr"])
+
+
+def test_concordance_by_hand():
+    # Means 2 and 3, variances 2/3 and 8/3, covariance 4/3: 2 * 4/3 / (2/3 + 8/3 + 1).
+    assert metrics.compute("regression", (), [1.0, 2.0, 3.0], [1.0, 3.0, 5.0])["ccc"] == pytest.approx(8 / 13)
+    assert metrics.compute("regression", (), [1.0, 2.0, 3.0], [1.0, 2.0, 3.0])["ccc"] == pytest.approx(1)
+    assert metrics.compute("regression", (), [1.0, 2.0, 3.0], [3.0, 2.0, 1.0])["ccc"] == pytest.approx(-1)
+    assert metrics.compute("regression", (), [1.0, 2.0, 3.0], [4.0, 4.0, 4.0])["ccc"] == 0
+    assert math.isnan(metrics.compute("regression", (), [2.0, 2.0], [2.0, 2.0])["ccc"])
+
+
+def test_figures_of_sentiment_are_not_defined_for_other_scales():
+    rated = metrics.compute("regression", (), [1.0, 2.5, 4.5, NAN], [1.5, 2.5, 4.0, 3.0])
+    assert {name for name, value in rated.items() if math.isnan(value)} == set(metrics.SENTIMENT)
+    assert rated["mae"] == pytest.approx(1 / 3)
+    for truth in ([1.0, 3.0], [-5.0, 4.0], [0.0], [3.0005], [NAN], []):
+        assert metrics.is_sentiment(truth), truth
+    for truth in ([1.0, 5.0], [0.0, 3.1, NAN]):
+        assert not metrics.is_sentiment(truth), truth
 
 
 def test_missing_labels_are_not_counted():

@@ -161,16 +161,21 @@ def test_regression(seed):
     nonzero = truth != 0
     sides = {"has0": (truth >= 0, prediction >= 0), "non0": (truth[nonzero] > 0, prediction[nonzero] > 0)}
     y, p = truth - truth.mean(), prediction - prediction.mean()
+    spread = truth.var() + prediction.var() + (truth.mean() - prediction.mean()) ** 2
     varies = len(truth) > 1 and np.ptp(truth) > 0 and np.ptp(prediction) > 0
     expected = {
         "mae": mean(abs(truth - prediction)),
         "corr": (y @ p) / math.sqrt((y @ y) * (p @ p)) if varies else NAN,
+        # Lin's second form: how far the pairs are from the line of equality, against what chance gives.
+        "ccc": 1 - mean((truth - prediction) ** 2) / spread if spread else NAN,
         **{f"acc2_{name}": mean(np.equal(*side)) for name, side in sides.items()},
         **{f"f1_{name}": weighted_f1(*side) for name, side in sides.items()},
     }
     for classes, bound in ((7, 3), (5, 2), (3, 1)):
         clipped = [[round(min(max(value, -bound), bound)) for value in values] for values in (truth, prediction)]
         expected[f"acc{classes}"] = mean(a == b for a, b in zip(*clipped))
+    if truth.max() > 3.001 and truth.min() >= 0:
+        expected |= dict.fromkeys(metrics.SENTIMENT, NAN)
     assert seen == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 

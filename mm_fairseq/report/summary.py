@@ -23,6 +23,7 @@ MAIN = {
     REGRESSION: ("mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc7"),
 }
 MAIN_OF_CLASSES = ("wa", "ua", "wf1", "mf1")
+MAIN_OF_RATINGS = ("mae", "corr", "ccc")
 OF_SCORES = ("map", "auc", "ece")
 
 
@@ -64,13 +65,14 @@ class Summary:
     @property
     def main(self) -> tuple[str, ...]:
         """The few metrics that tables of parts, intervals and lines for scripts show."""
-        return MAIN.get(self.kind, MAIN_OF_CLASSES)
+        return MAIN_OF_RATINGS if self._rated else MAIN.get(self.kind, MAIN_OF_CLASSES)
 
     @property
     def headline(self) -> tuple[str, ...]:
         """All metrics of the target that are not of one class; without scores, those that do not need them."""
         of_classes = {f"{metric}_{label}" for metric in ("acc", "f1") for label in self.classes}
-        found = [name for name in self._functions if name not in of_classes]
+        undefined = metrics.SENTIMENT if self._rated else ()
+        found = [name for name in self._functions if name not in {*of_classes, *undefined}]
         return tuple(name for name in found if self.scores is not None or not self._of_scores(name))
 
     @cached_property
@@ -170,6 +172,11 @@ class Summary:
         if self.kind == "single":
             return metrics.reliability(self.scores.max(1), self.scores.argmax(1) == self.truth)
         return metrics.reliability(self.scores.ravel(), self.yes.ravel())
+
+    @cached_property
+    def _rated(self) -> bool:
+        """Whether these are numbers, but no sentiment around 0."""
+        return self.kind == REGRESSION and not metrics.is_sentiment(self.truth)
 
     @cached_property
     def _functions(self) -> dict[str, Callable[[Array, Array], float]]:

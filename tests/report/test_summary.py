@@ -102,6 +102,15 @@ def test_constant_answers(summary):
     assert values["subset_acc"] == pytest.approx(np.unique(sets.truth, axis=0, return_counts=True)[1].max() / 60)
 
 
+def test_ratings_have_no_figures_of_sentiment(tmp_path):
+    pairs = [(1.5, 2.0), (3.0, 3.0), (4.5, 4.0)]
+    items = [predictions.Prediction(str(n), truth, said, {}) for n, (truth, said) in enumerate(pairs)]
+    found = summarise(predictions.Group("valence", "test", "regression", tmp_path, items))
+    assert found.main == found.headline == ("mae", "corr", "ccc")
+    assert found.values["ccc"] == pytest.approx(2 * 1.0 / (1.5 + 2 / 3))
+    assert set(found.constant()[1]) == {"mae", "corr", "ccc"}
+
+
 def test_decisions_are_those_of_scikit_learn(summary):
     sets = summary("multilabel")
     assert np.array_equal(sets.decisions, sk.multilabel_confusion_matrix(sets.truth, sets.scores > 0.5))
