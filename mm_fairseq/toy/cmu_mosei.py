@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from . import cmu, speech
 
+MINIMUM = cmu.MINIMUM
 FIRST = "-0kQ_7bZ3"
 
 

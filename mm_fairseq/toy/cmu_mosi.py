@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from . import cmu, speech
 
+MINIMUM = cmu.MINIMUM
 FIRST = {"train": "-0123456789ABCDEFGHIJKLMNOPQRSTUV", "valid": "XYZ_ab", "test": "defghijklmnopqrstuvwxyz"}
 
 

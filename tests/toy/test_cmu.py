@@ -131,7 +131,9 @@ def test_mmsa(tmp_path, small):
         assert row["annotation"] == ("Neutral", "Positive", "Negative")[sign]
 
 
-@pytest.mark.parametrize(("utterances", "shares"), [(24, [2, 1, 1]), (26, [3, 1, 1]), (240, [24, 6, 10])])
+@pytest.mark.parametrize(
+    ("utterances", "shares"), [(18, [1, 1, 1]), (24, [2, 1, 1]), (26, [3, 1, 1]), (240, [24, 6, 10])]
+)
 def test_splits(utterances, shares):
     plan = cmu.splits(utterances)
     splits = [split for split, _ in plan]
@@ -142,7 +144,7 @@ def test_splits(utterances, shares):
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_what_is_not_possible(tmp_path, corpus):
     for words, reason in (
-        ({"count": 23}, "--utterances 23: at least 24"),
+        ({"count": 17}, "--utterances 17: at least 18"),
         ({"count": 29, "form": "features"}, "--utterances 29: at least 30"),
         ({"form": "csv"}, "--form csv: must be one of raw, mmsa, features"),
         ({"count": 24, "seed": -1}, "--seed -1"),
