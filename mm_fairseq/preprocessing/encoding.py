@@ -22,12 +22,13 @@ import numpy as np
 import torch
 
 from ..backbones import Backbone
-from ..databin import CachedStream, HeldError, ShardWriter, StreamReader, locked, remove_shard
+from ..databin import CachedStream, HeldError, ShardWriter, StreamReader, remove_shard
 from ..databin.format import open_shard, shard_paths
 from ..datasets import EMPTY, Limits, input_lengths, pad, read_item
 from ..errors import MMFairseqError
 from ..media.faces import single_threaded
 from .disk import disk_errors
+from .share import held
 
 # Samples, tokens or frames in a batch, padding counted; an item that is longer goes alone. On one core wav2vec is
 # quickest one utterance at a time; small batches of tokens cost twice their work.
@@ -106,7 +107,7 @@ class Encoding:
         _keep_memory()
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(shard_paths(self.raw, shard)[2], wait=wait))
+                stack.enter_context(held(self._lock(shard), wait))
             except HeldError:
                 return
             if self.is_done(shard):
@@ -118,10 +119,13 @@ class Encoding:
     def sweep(self, shard: int) -> None:
         """Remove what a killed process left of a shard, unless one is at it."""
         try:
-            with locked(shard_paths(self.raw, shard)[2], wait=0):
+            with held(self._lock(shard), wait=0):
                 remove_shard(self.folder, shard, leftovers_only=True)
         except HeldError:
             return
+
+    def _lock(self, shard: int) -> Path:
+        return self.folder / f".shard-{shard:05d}.tmp"
 
     def _write(self, shard: int, advance: Callable[[], Any]) -> None:
         reader = copy.copy(self.inputs.reader)  # with maps of its own, which go with it

@@ -1,8 +1,8 @@
 """Features of pretrained backbones, cached in a data-bin.
 
 Each backbone gets a stream of its own (`databin.features`). Its shards are shared among processes, ranks and runs: the
-one that holds the lock of a raw shard makes what is cached of it, and the data-bin itself is held so that nobody
-rewrites it meanwhile. What is killed is taken up with `resume` and ends with the same bytes.
+one that holds the lock file of a shard makes it, and the data-bin itself is held so that nobody rewrites it meanwhile.
+What is killed is taken up with `resume` and ends with the same bytes.
 """
 
 import os
@@ -38,12 +38,13 @@ from .cluster import Engine, Receipts, await_shards, run_jobs
 from .disk import disk_errors
 from .encoding import Encoding, Inputs
 from .engines import cores, run_shards
-from .share import Share
+from .share import Share, held
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
 CODE_FRAMES = 2046  # of codes, where no limit is given: those of the BERT of 2048 tokens over them
 MOST_FRAMES = 10**9
+LOCK = ".stream.tmp"  # held by who writes what stands beside the shards
 UNITS = {"audio": "samples", "text": "tokens", "video": "frames"}
 
 
@@ -140,6 +141,7 @@ def _by_jobs(data_bin: Path, backbones: Sequence[str], settings: Settings, engin
                 run_jobs(engine, task, logs, Receipts(todo), total, total - sum(fresh.values()), "extract")
             for encoding in encodings:
                 await_shards(encoding.pending, encoding.folder)
+                _complete(encoding)
         except MMFairseqError:
             for encoding in encodings:
                 _abandon(encoding)
@@ -201,6 +203,7 @@ def run(encoding: Encoding, settings: Settings, workers: int) -> list[str]:
     finally:
         for shard in own:
             encoding.sweep(shard)
+    _complete(encoding)
     return list(_summary(encoding, settings.share, fresh, time.monotonic() - began))
 
 
@@ -296,7 +299,7 @@ def _own(encoding: Encoding, share: Share) -> range:
 def _begin(encoding: Encoding, settings: Settings) -> None:
     """The folder with its description, without what does not belong there; other ranks may be at the same."""
     encoding.folder.mkdir(exist_ok=True)
-    with locked(encoding.folder):
+    with held(encoding.folder / LOCK):
         encoding.stream.write(encoding.data_bin)
         if settings.overwrite:
             for shard in _own(encoding, settings.share):
@@ -307,11 +310,19 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
                 remove_shard(encoding.folder, int(number))
 
 
+def _complete(encoding: Encoding) -> None:
+    """Write what stands beside the shards once all of them are done, whoever has made the last one."""
+    if not encoding.pending():
+        with held(encoding.folder / LOCK):
+            encoding.stream.open(encoding.data_bin, len(encoding.inputs.ids))
+
+
 def _abandon(encoding: Encoding) -> None:
     """Remove the folder again where it has nothing but its description."""
-    with locked(encoding.folder):
-        if [path.name for path in encoding.folder.iterdir()] == [ABOUT]:
-            (encoding.folder / ABOUT).unlink()
+    with held(encoding.folder / LOCK):
+        if {path.name for path in encoding.folder.iterdir()} == {ABOUT, LOCK}:
+            for name in (ABOUT, LOCK):
+                (encoding.folder / name).unlink()
             encoding.folder.rmdir()
 
 
