@@ -92,7 +92,7 @@ def told(account: dict[str, Any], found: dict[str, Any]) -> list[Table | str]:
     parts: list[Table | str] = [
         f"{account['corpus']}: {account['utterances']} utterances ({media}), {len(account['speakers'])} speakers",
         *pages.counts(account),
-        *pages.overlaps(found, brief=True),
+        *(pages.overlaps(found, brief=True) or ["in two splits: nothing, neither files nor words nor speakers"]),
         *pages.baselines(found, list(account["targets"]), brief=True),
         f"durations: {pages.length(account)}",
     ]

@@ -24,6 +24,7 @@ def test_a_table_becomes_a_prepared_folder(table, tmp_path, capsys):
     assert [row.id for row in Manifest.read(out / "manifest.tsv").utterances] == ["a", "b", "c"]
     text = capsys.readouterr().out
     assert "table: 3 utterances (audio 3, text 2, video 0), 0 speakers" in text
+    assert "in two splits: nothing" in text
     assert "1 train" in text
 
 

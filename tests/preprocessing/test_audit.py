@@ -1,4 +1,5 @@
 import argparse
+import csv
 import json
 import time
 from pathlib import Path
@@ -141,3 +142,14 @@ def test_published_meld(real_data):
     assert round(100 * majority["wa_emotion"], 1) == 48.1
     assert round(100 * majority["wf1_emotion"], 1) == 31.3
     assert not result.leaks
+
+
+@pytest.mark.real
+def test_lengths_of_real_recordings(real_data):
+    with open(real_data / "nemo/manifest.csv", encoding="utf-8") as file:
+        told = list(csv.DictReader(file))
+    rows = [Utterance(str(n), audio=row["path"], labels={"e": "joy"}) for n, row in enumerate(told)]
+    fold = {"train": [row.id for row in rows]}
+    found = audit(corpus(rows, {"p": {"1": fold}}, real_data / "nemo"))
+    assert found.durations["seconds"] == pytest.approx(sum(float(row["duration"]) for row in told), abs=1e-3)
+    assert found.files.faults == {}
