@@ -56,7 +56,7 @@ def test_rows_of_the_toy_corpus(raw, parse):
     assert [target.classes for target in prepared.targets] == [meld.EMOTIONS, meld.SENTIMENTS]
     assert {row.labels["emotion"] for row in found.values()} == set(meld.EMOTIONS)
     splits = prepared.protocols["official"]["1"]
-    assert {split: len(ids) for split, ids in splits.items()} == {"train": 28, "valid": 14, "test": 14}
+    assert {split: len(ids) for split, ids in splits.items()} == {"train": 24, "valid": 12, "test": 12}
     assert all(name.startswith(meld.NAMES[split]) for split, ids in splits.items() for name in ids)
     assert prepared.details["clips_in_no_row_test"] == 1
     assert prepared.known_bad == {}
@@ -129,7 +129,7 @@ def test_one_split_without_its_clips(raw, parse):
         parse("meld", raw)
     prepared = parse("meld", raw, "--accept-missing")
     assert len(prepared.manifest) == COUNT
-    assert sum(bool(row.video) for row in prepared.manifest.utterances) == COUNT - 14
+    assert sum(bool(row.video) for row in prepared.manifest.utterances) == COUNT - 12
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_folders_that_are_no_release(tmp_path, raw, parse):
 
 
 def test_counts_are_compared(raw, parse):
-    with pytest.raises(MMFairseqError, match=r"train 28 instead of 9989; .*test \(negative\) \d+ instead of 833"):
+    with pytest.raises(MMFairseqError, match=r"train 24 instead of 9989; .*test \(negative\) \d+ instead of 833"):
         base.check_counts(parse("meld", raw))
 
 
