@@ -144,6 +144,11 @@ def _is_last_page(page: bytes) -> bool:
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
+def _mono(channels: np.ndarray) -> np.ndarray:
+    """(C, T) to (T)."""
+    return channels[0] if len(channels) == 1 else channels.mean(0)
+
+
 def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> tuple[np.ndarray, int]:
     """Mono float32 samples of a container's first sound track, and their rate."""
     blocks: list[np.ndarray] = []
@@ -164,9 +169,7 @@ def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> t
                     held = len(blocks[0])
                 skip = max(0, skip)
             try:
-                block = np.concatenate([part.to_ndarray() for part in planar.resample(frame)], axis=1).mean(
-                    0
-                )  # C x T -> T
+                block = np.concatenate([_mono(part.to_ndarray()) for part in planar.resample(frame)])
             except FAILURES as error:
                 raise MediaError("unreadable", f"{path}: the sound changes its form on the way: {error}") from error
             block, skip = block[skip:], max(0, skip - len(block))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import MMFairseqError
 from ..registry import Registry
+from .bpe import learn_codes
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # as fairseq numbers them: 0, 1, 2, 3
 UNKNOWN = SPECIAL.index("<unk>")
@@ -104,6 +105,21 @@ class Words(Tokenizer):
         return self._symbol.findall(unicodedata.normalize("NFC", text.casefold()).replace("\u2019", "'"))
 
 
+@TOKENIZERS.register("chars")
+class Characters(Tokenizer):
+    """Every character, white space as one `|`, as in fairseq's dictionaries of letters; needs no file.
+
+    For scripts without spaces between words, for corpora too small to learn pieces from, and where no character of
+    train may become unknown. Case stays, accents are one with their letter where Unicode has such a character (NFC).
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        """No file is read."""
+
+    def encode(self, text: str) -> list[str]:
+        return list("|".join(unicodedata.normalize("NFC", text).split()))
+
+
 @TOKENIZERS.register("hf")
 class HuggingFace(Tokenizer):
     """A tokenizer of Hugging Face, without its [CLS] and [SEP]; symbols are its numbers, all of them, in order."""
@@ -165,15 +181,17 @@ def tokenizer_contents(text: str) -> list[bytes]:
     return [_hugging_face_json(files[0].parent)] if name == "hf" else [path.read_bytes() for path in files]
 
 
-_FORMS = "gpt2:DIR, hf:DIR, sentencepiece[:FILE], fastbpe:CODES[,VOCAB] or words"
+_FORMS = "gpt2:DIR, hf:DIR, sentencepiece[:FILE], fastbpe[:CODES[,VOCAB]], words or chars"
+_TRAINED = ("sentencepiece", "fastbpe")  # where no file is named
+_PLAIN = ("words", "chars")  # no file at all
 
 
 def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
     """Read what `--tokenizer` was given.
 
     Args:
-        text: `gpt2:DIR`, `hf:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, `words`, or `sentencepiece`, which
-            is to be trained.
+        text: `gpt2:DIR`, `hf:DIR`, `sentencepiece:FILE`, `fastbpe:CODES[,VOCAB]`, `words`, `chars`; `sentencepiece` or
+            `fastbpe`, which are to be trained.
 
     Returns:
         The name, its files (none: to be trained, or not needed), and the dictionary that comes with them.
@@ -183,9 +201,9 @@ def tokenizer_files(text: str) -> tuple[str, list[Path], Path | None]:
     """
     name, _, rest = text.partition(":")
     TOKENIZERS.get(name)
-    if name == "words" and rest:
-        raise MMFairseqError(f"tokenizer {text!r}: words takes no file; expected {_FORMS}")
-    if name == "words" or (name == "sentencepiece" and not rest):
+    if name in _PLAIN and rest:
+        raise MMFairseqError(f"tokenizer {text!r}: {name} takes no file; expected {_FORMS}")
+    if name in _PLAIN or (name in _TRAINED and not rest):
         return name, [], None
     if not rest:
         raise MMFairseqError(f"tokenizer {text!r}: expected {_FORMS}")
@@ -244,8 +262,33 @@ def load_tokenizer(spec: dict[str, Any], folder: Path) -> Tokenizer:
         raise MMFairseqError(f"tokenizer {spec['name']!r}: {', '.join(map(str, paths))}: {error}") from error
 
 
+def train_tokenizer(name: str, texts: Iterable[str], vocab_size: int) -> bytes:
+    """Train "sentencepiece" or "fastbpe".
+
+    Args:
+        name: which.
+        texts: transcripts.
+        vocab_size: pieces of a model, letters and codes of fastBPE; a small corpus gives fewer, one of many characters
+            more.
+
+    Returns:
+        The bytes of its first file, the same for the same texts.
+
+    Raises:
+        MMFairseqError: there is no text.
+    """
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise MMFairseqError(f"no text to train a {name} model on")
+    if name == "fastbpe":
+        return learn_codes(texts, vocab_size).encode()
+    return train_sentencepiece(texts, vocab_size)
+
+
 def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
     """Train a unigram model; a small corpus gets fewer pieces than `vocab_size`, one of many characters more.
+
+    Every character of the texts is a piece: a word that they lack falls into these.
 
     Returns:
         The bytes of the model file, the same for the same texts.
@@ -267,11 +310,14 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
             vocab_size=max(vocab_size, characters + 100),
             hard_vocab_limit=False,
             character_coverage=1.0,
+            max_sentence_length=max(4192, *(len(text.encode()) for text in texts)),  # longer ones would be left out
             num_threads=1,
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise MMFairseqError(f"sentencepiece could not be trained on {len(texts)} texts: {error}") from error
+        raise MMFairseqError(
+            f"sentencepiece could not be trained on {len(texts)} texts: {error}; --tokenizer chars needs no training"
+        ) from error
     return model.getvalue()
 
 

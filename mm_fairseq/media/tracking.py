@@ -51,7 +51,7 @@ class Box(NamedTuple):
 
 # Quick first, then thorough; of those tried, every face passes and 1 of 400 pictures of clouds.
 PASSES = (
-    Pass("haarcascade_frontalface_alt2", 240, 48, 3, 0.5, 55.6),
+    Pass("haarcascade_frontalface_alt2", 240, 60, 3, 0.5, 55.6),
     Pass("haarcascade_frontalface_alt2", 240, 24, 3, 0.5, 55.6),
     Pass("haarcascade_frontalface_alt2", 480, 24, 7, 0.2, 55.6),
     Pass("haarcascade_frontalface_default", 480, 24, 7, 0.2, 8.0),
@@ -60,7 +60,7 @@ PASSES = (
 STEPS = 5.0  # a second, in which a face is followed
 LOOKS = 1.0  # a second, in which it is searched
 STILL = 0.2  # of its side, how far a face may wander while the crop stands still
-_GROWTH = 1.3  # by which its size may change meanwhile
+_GROWTH = 1.25  # by which its size may change meanwhile
 _STRAY = 0.5  # of its side, off its neighbours: seen wrongly
 _JUMP = 1.0  # of its side, between two looks: another shot, no movement
 _NEAR = 32  # pixels of the face's side where it is searched near its last place
@@ -154,14 +154,12 @@ def _follow(frames: Sequence[np.ndarray], way: Pass, place: int, box: Box, fps: 
             if likeness < _LIKE or waited >= fps / LOOKS or lost:
                 near = _nearby(way.cascade, frames[number], guess, lost)
                 seen.append(near is not None)
-                if near is None and likeness < _UNLIKE:
-                    if not lost or waited >= fps / LOOKS:
-                        fitting = [each for each in _in_picture(way, frames[number]) if each.score >= way.score]
-                        near = max(fitting, default=None, key=lambda each: (_alike(each, last), each.score))
-                        waited = 0
-                    lost += 1
+                if near is None and (not lost or waited >= fps / LOOKS):
+                    waited = 0
+                    near = _anywhere(way, frames[number], last, None if likeness < _UNLIKE else guess)
+                lost = lost + 1 if near is None and likeness < _UNLIKE else 0
                 if near is not None:
-                    lost, waited, guess, patch = 0, 0, near, _patch(frames[number], near)
+                    waited, guess, patch = 0, near, _patch(frames[number], near)
             if not lost:
                 found[number] = last = guess
     return found, float(np.mean(seen)) if seen else 0.0
@@ -192,12 +190,13 @@ def _window(frame: np.ndarray, box: Box, reach: float) -> tuple[int, int, np.nda
 
 
 def _small(window: np.ndarray, scale: float) -> np.ndarray:
+    """Grey and scaled, of every so many pixels where these are many."""
     if not window.size:
         return np.empty((0, 0), np.uint8)
     size = max(1, round(window.shape[1] * scale)), max(1, round(window.shape[0] * scale))
-    return cv2.resize(
-        cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA
-    )
+    stride = max(1, int(0.5 / scale))
+    grey = cv2.cvtColor(np.ascontiguousarray(window[::stride, ::stride]), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
 
 
 def _nearby(cascade: str, frame: np.ndarray, last: Box, lost: int) -> Box | None:
@@ -207,9 +206,16 @@ def _nearby(cascade: str, frame: np.ndarray, last: Box, lost: int) -> Box | None
         return None
     scale = min(1.0, _NEAR / last.side)
     side = last.side * scale
-    boxes = _detect(cascade, _grey(window, scale), round(0.72 * side), round(1.4 * side), 3)
+    boxes = _detect(cascade, _grey(window, scale), round(0.65 * side), round(1.5 * side), 3)
     placed = [Box(left + box.x / scale, top + box.y / scale, box.side / scale, box.score) for box in boxes]
     return max(placed, default=None, key=lambda box: box.score * _alike(box, last))
+
+
+def _anywhere(way: Pass, frame: np.ndarray, last: Box, guess: Box | None) -> Box | None:
+    """The face in the whole picture that is most like the last; where there is a guess, one that overlaps it."""
+    boxes = [box for box in _in_picture(way, frame) if box.score >= way.score]
+    fitting = [box for box in boxes if guess is None or _overlap(box, guess) > 0.3]
+    return max(fitting, default=None, key=lambda box: (_alike(box, last), box.score))
 
 
 def _alike(box: Box, other: Box) -> float:

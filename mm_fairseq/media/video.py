@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from . import MAX_SECONDS, MediaError, check_length, check_span
 from .container import FAILURES, Track, has_track
@@ -60,6 +61,7 @@ def read_frames(
             )
         shrink = min(1.0, (MAX_CLIP_BYTES / (3 * size[0] * size[1] * max(1.0, seconds * fps))) ** 0.5)
         box = _box(track, region, size)
+        reformatter = VideoReformatter()  # one for all frames: to set one up takes longer than to use it
         frames: list[np.ndarray] = []
         last = None
         for frame in _nearest(track, first, end, declared, fps):
@@ -68,7 +70,7 @@ def read_frames(
             if frame is last:
                 frames.append(frames[-1])
             else:
-                frames.append(_convert(track, frame, box, shrink))
+                frames.append(_convert(track, reformatter, frame, box, shrink))
             last = frame
             if len(frames) > max_seconds * fps + 1 or len(frames) * frames[0].nbytes > 2 * MAX_CLIP_BYTES:
                 raise MediaError("too_long", f"{track.path}: longer than it declares or than {max_seconds:g} s; cut it")
@@ -119,12 +121,16 @@ def _nearest(track: Track, start: float, end: float | None, declared: float | No
         done += 1
 
 
-def _convert(track: Track, frame: Any, box: tuple[int, int, int, int], shrink: float) -> np.ndarray:
+def _convert(
+    track: Track, reformatter: VideoReformatter, frame: Any, box: tuple[int, int, int, int], shrink: float
+) -> np.ndarray:
+    """On one thread: FFmpeg would start as many as there are cores, for each frame anew."""
     try:
         if shrink < 1.0:
-            frame = frame.reformat(width=max(1, int(frame.width * shrink)), height=max(1, int(frame.height * shrink)))
+            width, height = max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink))
+            frame = frame.reformat(width=width, height=height, threads=1)
             box = tuple(int(edge * shrink) for edge in box)  # type: ignore[assignment]
-        picture = frame.to_ndarray(format="rgb24")
+        picture = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     except FAILURES as error:
         raise MediaError("unreadable", f"{track.path}: a picture could not be converted to RGB: {error}") from error
     left, top, right, bottom = box

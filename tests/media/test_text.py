@@ -1,6 +1,7 @@
 """Tokenisers and the numbers of their symbols, checked against fairseq's own."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -13,6 +14,7 @@ from mm_fairseq.media.text import (
     tokenizer_files,
     tokenizer_spec,
     train_sentencepiece,
+    train_tokenizer,
 )
 
 TEXTS = ["the cat sat on the mat", "the dog sat on the cat", "a mat for a dog", "no cats, no dogs"] * 3
@@ -94,6 +96,90 @@ def test_fastbpe(tmp_path):
     assert load_tokenizer(spec, tmp_path).encode(" the  hat\n") == ["the", "h@@", "a@@", "t"]
 
 
+def test_fastbpe_learned_here_is_applied_by_fastbpe(tmp_path):
+    """What is learned splits the words of the texts as they were when learning ended."""
+    texts = [*TEXTS, "lower lowest newer newest wider", "the newest mat"] * 2
+    for name, size in (("a", 30), ("b", 500)):
+        (tmp_path / name).mkdir()
+        codes = train_tokenizer("fastbpe", iter(texts), size)
+        assert codes == train_tokenizer("fastbpe", reversed(texts), size)
+        (tmp_path / name / "text.codes").write_bytes(codes)
+        tokenizer = load_tokenizer(tokenizer_spec("fastbpe") | {"files": ["text.codes"]}, tmp_path / name)
+        expected, merges = by_the_book(texts, size)
+        assert [tuple(line.split()[:2]) for line in codes.decode().splitlines()] == merges
+        for word, symbols in expected.items():
+            assert tokenizer.encode(word) == symbols
+    assert tokenizer.encode("the lowest") == ["the", "lowest"]
+    assert tokenizer.encode("mate") == ["m@@", "at@@", "e"]
+
+
+def by_the_book(texts, size):
+    """Every word's symbols as fastBPE prints them, and the merges: all pairs counted anew each time."""
+    counted = Counter(word for text in texts for word in text.split())
+    words = {word: [*word[:-1], word[-1] + "</w>"] for word in counted}
+    letters, merges = {letter for word in words.values() for letter in word}, []
+    while len(letters) + len(merges) < size:
+        pairs = Counter()
+        for word, symbols in words.items():
+            for pair in zip(symbols, symbols[1:], strict=False):
+                pairs[pair] += counted[word]
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
+        if best is None or pairs[best] < 2:
+            break
+        merges.append(best)
+        for word, symbols in words.items():
+            place = 0
+            while place < len(symbols) - 1:
+                if tuple(symbols[place : place + 2]) == best:
+                    symbols[place : place + 2] = ["".join(best)]
+                place += 1
+            words[word] = symbols
+    shown = {word: [*(symbol + "@@" for symbol in symbols[:-1]), symbols[-1][:-4]] for word, symbols in words.items()}
+    return shown, merges
+
+
+def test_fastbpe_of_letters_alone(tmp_path):
+    (tmp_path / "text.codes").write_bytes(train_tokenizer("fastbpe", ["abc"], 8))
+    assert load_tokenizer(tokenizer_spec("fastbpe"), tmp_path).encode("cab") == ["c@@", "a@@", "b"]
+    for name in ("fastbpe", "sentencepiece"):
+        with pytest.raises(MMFairseqError, match=f"no text to train a {name} model"):
+            train_tokenizer(name, [" ", ""], 8)
+
+
+def test_characters(tmp_path):
+    spec = tokenizer_spec("chars")
+    assert spec == {"name": "chars", "files": [], "sha256": []}
+    tokenizer = load_tokenizer(spec, tmp_path)
+    assert tokenizer.encode(" Ab\tc\u3000d \n") == ["A", "b", "|", "c", "|", "d"]
+    assert tokenizer.encode("cafe\u0301 猫") == ["c", "a", "f", "é", "|", "猫"]
+    assert tokenizer.encode(" ") == []
+
+
+def test_dictionaries_of_all_that_are_made_here_are_fairseqs(tmp_path):
+    from fairseq.data import Dictionary
+
+    texts = ["The cat, the #1 cat!", "猫 | \u2581 <unk> café", "a\u00a0b \u200bc"] * 3
+    for name in ("sentencepiece", "fastbpe", "words", "chars"):
+        spec, folder = tokenizer_spec(name), tmp_path / name
+        folder.mkdir()
+        for file in spec["files"]:
+            (folder / file).write_bytes(train_tokenizer(name, texts, 60))
+        tokenizer = load_tokenizer(spec, folder)
+        path = folder / "dict.txt"
+        path.write_text(build_dictionary(tokenizer, texts), encoding="utf-8")
+        numbers, theirs = read_dictionary(path), Dictionary.load(str(path))
+        assert {symbol: theirs.index(symbol) for symbol in numbers} == numbers
+        theirs.save(str(folder / "again.txt"))
+        assert (folder / "again.txt").read_bytes() == path.read_bytes()
+        for text in texts:
+            symbols = tokenizer.encode(text)
+            assert token_ids(tokenizer, numbers, text).tolist() == [theirs.index(symbol) for symbol in symbols]
+
+
+def test_a_long_transcript_is_trained_on():
+    assert train_sentencepiece(["a" * 3000 + " " + "猫" * 3000], 100)
+
+
 def test_words_are_folded_and_punctuation_stands_alone(tmp_path):
     spec = tokenizer_spec("words")
     assert spec == {"name": "words", "files": [], "sha256": []}
@@ -115,12 +201,13 @@ def test_words_of_train_by_frequency_then_alphabet_others_unknown(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("bert", "unknown tokenizer 'bert'; known: fastbpe, gpt2, hf, sentencepiece, words"),
+        ("bert", "unknown tokenizer 'bert'; known: chars, fastbpe, gpt2, hf, sentencepiece, words"),
         ("gpt2", "expected gpt2:DIR"),
         ("gpt2:nowhere", r"no file nowhere/encoder\.json"),
         ("sentencepiece:nowhere.model", r"no file nowhere\.model"),
         ("fastbpe:a,b,c", "at most 2"),
         ("words:file", "words takes no file"),
+        ("chars:file", "chars takes no file"),
     ],
 )
 def test_specs_that_are_none(spec, reason):

@@ -76,8 +76,9 @@ def test_a_face_that_moves_stays_in_the_crop(still, place, path):
     track = follow_face(frames, 5.0)
     assert inside(track, true) == 1
     assert (np.abs(track[:, :2] - true[:, :2]) / true[:, 2:]).max() < 0.35
-    one = find_face(frames)
-    assert one is None or inside(np.tile(one, (COUNT, 1)), true) < 1
+    if path[0][2] == path[-1][2]:  # one box for all, as large as the face is last, holds one that comes nearer
+        one = find_face(frames)
+        assert one is None or inside(np.tile(one, (COUNT, 1)), true) < 1
 
 
 def test_more_frames_a_second_are_filled_in():
