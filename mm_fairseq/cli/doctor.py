@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from rich.console import Console
@@ -285,11 +285,11 @@ def jobs_run() -> str:
 def ray_starts() -> str:
     import ray
 
-    from ..preprocessing.on_ray import LOCAL, Ray, run_share
+    from ..preprocessing.on_ray import LOCAL, Ray
 
-    engine = Ray(LOCAL, 1)
+    engine, task = Ray(LOCAL, 1), cast(Any, ray.remote(versions.installed))
     try:
-        if ray.get(ray.remote(run_share).remote(str, "a share")) != "a share":
+        if ray.get(task.remote(["ray"])) != {"ray": ray.__version__}:
             raise Broken("a task gives another result")
     finally:
         engine.close()

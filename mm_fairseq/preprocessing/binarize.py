@@ -19,10 +19,8 @@ from .cluster import Engine, Receipts, await_shards, run_jobs
 from .disk import disk_errors
 from .engines import run_shards
 from .items import Settings
-from .job import Job
+from .job import LOCK, Job
 from .share import Share, held
-
-LOCK = ".data-bin.tmp"  # held by who writes what stands beside the shards
 
 
 def binarize(
@@ -74,6 +72,7 @@ def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) 
     make_folder(job.data_bin, resume, overwrite)
     with locked(job.data_bin):
         remove_leftovers(job.data_bin)
+        job.clear()
         job.begin()
         todo = job.pending()
         fresh = job.count(todo)
@@ -81,7 +80,7 @@ def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) 
         try:
             run_shards(job.process_shard, todo, workers, len(job.rows), len(job.rows) - fresh)
         finally:
-            remove_leftovers(job.data_bin)
+            job.clear()
         return [*job.finish(), told(job, job.shards, fresh, time.monotonic() - began)]
 
 
@@ -106,6 +105,7 @@ def _by_jobs(
     make_folder(data_bin, resume, overwrite)
     with locked(data_bin):
         remove_leftovers(data_bin)
+        job.clear()
         job.begin()
         todo = job.pending()
         for shard in todo:  # what is damaged is not to be counted
@@ -127,10 +127,9 @@ def _by_jobs(
 def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, share: Share) -> list[str]:
     """What one of the jobs does; who started them has begun the data-bin, and completes it."""
     began, job = time.monotonic(), Job(prepared, data_bin, settings)
-    with disk_errors(data_bin):
-        join(job)
-        with locked(data_bin, shared=True):
-            return [_make_share(job, share, workers, began)]
+    with disk_errors(data_bin), locked(data_bin, shared=True):
+        job.take_up()
+        return [_make_share(job, share, workers, began)]
 
 
 def _make_share(job: Job, share: Share, workers: int, began: float) -> str:
@@ -181,10 +180,7 @@ def complete(job: Job, share: Share, before: bool) -> list[str]:
             ]
         if not before and _is_complete(job.data_bin):
             return ["all shards are done, another rank has completed the data-bin"]
-        for folder in (job.data_bin, *(job.data_bin / stream for stream in job.streams)):
-            for path in folder.glob(".*.tmp"):
-                if path.name != LOCK:
-                    path.unlink(missing_ok=True)
+        job.clear()
         return job.finish()
 
 
@@ -209,11 +205,16 @@ def _is_complete(data_bin: Path) -> bool:
         return False
 
 
+def _holds_something(path: Path) -> bool:
+    """Not so what a killed run left, and folders or links to folders that wait for the shards of a stream."""
+    return path.suffix != ".tmp" and not (path.is_dir() and not any(path.iterdir()))
+
+
 def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
     """Make the folder, or see that what is there may be taken up or removed."""
     if data_bin.exists() and not data_bin.is_dir():
         raise MMFairseqError(f"{data_bin}: not a folder")
-    filled = data_bin.is_dir() and any(entry.suffix != ".tmp" for entry in data_bin.iterdir())
+    filled = data_bin.is_dir() and any(map(_holds_something, data_bin.iterdir()))
     if filled and not (data_bin / "meta.json").is_file():
         raise MMFairseqError(
             f"{data_bin}: the folder holds something else than a data-bin (no meta.json); name another one"

@@ -1,5 +1,6 @@
 """A data-bin in the making: its shards, each by one pure function, and what comes before and after them."""
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ from .prepared import Prepared
 from .quarantine import Problem
 from .share import held
 from .streams import choose_streams
+
+LOCK = ".data-bin.tmp"  # held by who writes what stands beside the shards
 
 
 class Job:
@@ -49,6 +52,21 @@ class Job:
     def begin(self) -> None:
         """Write, or compare, what is known before the shards. `data_bin` must be held."""
         self.meta = begin(self.data_bin, self.corpus, self.settings, self.streams)
+        self._open()
+
+    def take_up(self) -> None:
+        """Go on with what another process has begun for this one; writes nothing.
+
+        Raises:
+            MMFairseqError: it is of another corpus.
+        """
+        self.meta = json.loads((self.data_bin / "meta.json").read_bytes())
+        for name, key in (("manifest.tsv", "manifest_sha256"), ("targets.json", "targets_sha256")):
+            if self.meta[key] != self.corpus.sha256[name]:
+                raise MMFairseqError(f"{self.data_bin}: {name} of the prepared corpus was changed meanwhile")
+        self._open()
+
+    def _open(self) -> None:
         dims = {name: form.dim for name, form in self.streams.items() if form.dim}
         root = self.corpus.manifest.root
         self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims)
@@ -121,6 +139,13 @@ class Job:
             writer.notes["problems"].append(asdict(problem))
             item, length = error.kept or (np.empty((0, dim) if dim else 0, dtype), 0)
         return item, length if told else None
+
+    def clear(self) -> None:
+        """Remove all that killed processes left beside the shards; nobody may be at one."""
+        for folder in (self.data_bin, *(self.data_bin / stream for stream in self.streams)):
+            for path in folder.glob(".*.tmp"):
+                if path.name != LOCK:
+                    path.unlink(missing_ok=True)
 
     def sweep(self, shard: int) -> None:
         """Remove what a failed or killed process left of a shard, unless one is at it."""

@@ -184,6 +184,27 @@ def test_folders_that_are_taken(corpus, tmp_path, tree):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "prepared", "raw"]
 
 
+def test_streams_may_lie_on_other_disks(corpus, tmp_path, tree):
+    """Links made before, or when all is there."""
+    binarize(corpus.write(), tmp_path / "reference", SMALL)
+    out = tmp_path / "bin"
+    out.mkdir()
+    (tmp_path / "disk").mkdir()
+    (out / "audio").symlink_to(tmp_path / "disk")
+    binarize(corpus.out, out, SMALL)
+    assert tree(out) | {f"audio/{name}": checksum for name, checksum in tree(tmp_path / "disk").items()} == tree(
+        tmp_path / "reference"
+    )
+    (tmp_path / "elsewhere.bin").write_bytes((out / "text/shard-00002.bin").read_bytes())
+    (out / "text/shard-00002.bin").unlink()
+    (out / "text/shard-00002.bin").symlink_to(tmp_path / "elsewhere.bin")
+    (tmp_path / "disk/.shard-00001.bin.tmp").touch()
+    assert any("nothing was left to do" in line for line in binarize(corpus.out, out, SMALL, resume=True))
+    assert not (tmp_path / "disk/.shard-00001.bin.tmp").exists()
+    assert [len(item) for item in StreamReader(out / "audio")] == [4000 + 100 * number for number in range(12)]
+    assert len(list(StreamReader(out / "text"))) == 12
+
+
 def test_resume_refuses_other_settings_and_another_corpus(corpus, tmp_path):
     out = tmp_path / "bin"
     binarize(corpus.write(), out, SMALL)
