@@ -40,15 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.tokenizer,
         metavar="SPEC",
         help="gpt2:DIR with encoder.json, vocab.bpe, dict.txt; hf:DIR, a folder of Hugging Face, as the text backbone "
-        "hf_text needs it; sentencepiece:FILE; fastbpe:CODES[,VOCAB]; words, in lower case, and punctuation marks; or "
-        "sentencepiece, trained on the training transcripts (default)",
+        "hf_text needs it; sentencepiece:FILE; fastbpe:CODES[,VOCAB]; words, in lower case, and punctuation marks; "
+        "chars, white space as |; or, trained on the training transcripts, sentencepiece (default) or fastbpe",
     )
     parser.add_argument(
         "--vocab-size",
         type=int,
         default=default.vocab_size,
         metavar="N",
-        help="pieces of a trained sentencepiece (default: %(default)s)",
+        help="pieces of a sentencepiece or fastbpe that is trained (default: %(default)s)",
     )
     parser.add_argument(
         "--fps", type=float, default=default.fps, metavar="RATE", help="frames a second (default: %(default)s)"
@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faces",
         choices=FACES,
         default=default.faces,
-        help="detect: crop around the face; center: largest centred square; none: the whole picture "
-        "(default: %(default)s)",
+        help="detect: crop around the face, which is followed, the centre where none is found; center: largest centred "
+        "square; none: the whole picture (default: %(default)s)",
     )
     parser.add_argument(
         "--max-seconds",

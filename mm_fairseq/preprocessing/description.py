@@ -24,7 +24,7 @@ from ..media.text import (
     tokenizer_contents,
     tokenizer_files,
     tokenizer_spec,
-    train_sentencepiece,
+    train_tokenizer,
 )
 from ..targets import write_targets
 from ..versions import installed
@@ -103,7 +103,7 @@ def _keep_text(data_bin: Path, corpus: Prepared, settings: Settings, spec: dict[
         for content, name in zip(contents, spec["files"], strict=False):
             write_atomic(data_bin / name, content)
         if spec["files"] and not contents:
-            write_atomic(data_bin / spec["files"][0], train_sentencepiece(texts, settings.vocab_size))
+            write_atomic(data_bin / spec["files"][0], train_tokenizer(spec["name"], texts, settings.vocab_size))
         tokenizer = load_tokenizer(spec, data_bin)
         if dictionary:
             symbols = dictionary.read_bytes()

@@ -6,6 +6,7 @@ import wave
 
 import numpy as np
 import pytest
+from fairseq.data import Dictionary
 
 from mm_fairseq.cli import main
 from mm_fairseq.databin import DataBin, StreamReader
@@ -57,3 +58,22 @@ def test_words_of_train_make_the_dictionary(prepared, tmp_path, capsys):
     assert silent[1] in problem["error"]
     assert problem["path"] == silent[1]
     assert "1 repaired" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["fastbpe", "chars"])
+def test_codes_of_train_and_characters(prepared, tmp_path, name):
+    """Every transcript can be read again from its tokens; what train lacks is unknown."""
+    folder, out = prepared[0], tmp_path / "data-bin"
+    options = ["--tokenizer", name, "--vocab-size", "60", "--modalities", "text", "--workers", "1"]
+    assert main(["binarize", str(folder), str(out), *options]) == 0
+    theirs = Dictionary.load(str(out / "dict.txt"))
+    assert (out / "text.codes").is_file() == (name == "fastbpe")
+    data_bin = DataBin(out)
+    rows = list(data_bin.manifest.utterances)
+    unknown = 0
+    for row, ids in zip(rows, StreamReader(out / "text", len(rows)), strict=True):
+        symbols = [theirs[number] for number in ids]
+        text = " ".join(symbols).replace("@@ ", "") if name == "fastbpe" else "".join(symbols).replace("|", " ")
+        unknown += theirs.unk() in ids
+        assert text == row.text or theirs.unk() in ids
+    assert unknown <= 1
