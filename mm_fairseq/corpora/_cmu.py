@@ -164,15 +164,13 @@ def recordings(
     root: Path, sounds: Sequence[str], pictures: Sequence[str], video: str, clip: str
 ) -> tuple[Recording, Recording]:
     """Sound and picture of a clip, each of the first layout whose folder is there; sound else that of the picture."""
-    found = []
-    for layouts in (sounds, pictures):
-        there = next((layout for layout in layouts if (root / layout).parent.is_dir()), "")
-        layout = there or pictures[0]
-        path = layout.replace("VIDEO", video).replace("CLIP", clip)
-        found.append(Recording(path, "CLIP" not in layout) if there or layouts is pictures else None)
-    sound, picture = found
-    assert picture is not None
-    return sound or picture, picture
+
+    def first(layouts: Sequence[str], otherwise: str) -> Recording:
+        layout = next((layout for layout in layouts if (root / layout).parent.is_dir()), otherwise)
+        return Recording(layout.replace("VIDEO", video).replace("CLIP", clip), "CLIP" not in layout)
+
+    picture = first(pictures, pictures[0])
+    return (first(sounds, "") if any((root / layout).parent.is_dir() for layout in sounds) else picture), picture
 
 
 def tell_lost(file: Path, lost: Sequence[str], accept: bool, prepared: ParsedCorpus) -> None:

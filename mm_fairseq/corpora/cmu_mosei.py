@@ -67,8 +67,8 @@ class CmuMosei(Corpus):
             "--folds",
             type=Path,
             metavar="FILE",
-            help=f"raw form: the standard folds; {FOLDS} of the SDK, JSON, or a folder of text lists "
-            f"(default: {FOLDS} in RAW)",
+            help=f"raw form: the standard folds; {FOLDS} of the SDK, JSON, or a folder of text lists; "
+            f"relative to RAW (default: {FOLDS})",
         )
         parser.add_argument(
             "--emotion-threshold",
@@ -135,7 +135,7 @@ class CmuMosei(Corpus):
 
 def _folds_file(base: Path, raw: Path, asked: Path | None) -> Path:
     if asked:
-        return asked
+        return raw / asked
     found = next((folder / FOLDS for folder in (raw, base) if (folder / FOLDS).is_file()), None)
     if not found:
         raise MMFairseqError(

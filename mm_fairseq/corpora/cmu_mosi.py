@@ -45,7 +45,8 @@ class CmuMosi(Corpus):
             "--folds",
             type=Path,
             metavar="FILE",
-            help="raw form: other folds than the standard ones; a .py of the SDK, JSON, or a folder of text lists",
+            help="raw form: other folds than the standard ones; a .py of the SDK, JSON, or a folder of text lists; "
+            "relative to RAW",
         )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
@@ -65,7 +66,7 @@ class CmuMosi(Corpus):
     def _raw(self, base: Path, raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> list[_cmu.Clip]:
         labels = _cmu.find_labels(base, raw, args.labels, LABELS)
         videos = read_csd(labels, SEQUENCE, ("sentiment",))
-        folds = read_folds(args.folds) if args.folds else {video: standard_fold(video) for video in videos}
+        folds = read_folds(raw / args.folds) if args.folds else {video: standard_fold(video) for video in videos}
         spoken = {
             file.stem: read_transcript(file) for file in sorted((base / TRANSCRIPTS).glob("[!.]*.annotprocessed"))
         }
