@@ -2,7 +2,7 @@
 # IEMOCAP with wav2vec, RoBERTa and FAb-Net, frozen, fused by inter-modal attention; one fold of leave-one-session-out.
 #
 #   bash examples/iemocap/run.sh IEMOCAP_full_release OUT --wav2vec FILE --roberta DIR --fabnet FILE \
-#     [--fold K] [--classes 4|6] [--accept-counts] [-- options of fairseq-train]
+#     [--fold K] [--classes 4|5|6|9] [--label-map FILE] [--accept-counts] [--accept-missing] [-- options of fairseq-train]
 #
 # --roberta  folder with model.pt, dict.txt, encoder.json, vocab.bpe
 # The last line printed is `test wa=... ua=... wf1=... mf1=...`. Run again, it goes on where it was interrupted.
@@ -14,8 +14,8 @@ shift 2
 while [ "$#" -gt 0 ]; do
     case $1 in
         --wav2vec | --roberta | --fabnet | --fold) printf -v "${1#--}" %s "${2:?$1 needs a value}" && shift ;;
-        --classes) prepare+=("$1" "${2:?--classes needs 4 or 6}") && shift ;;
-        --accept-counts | --swap-faces) prepare+=("$1") ;;
+        --classes | --label-map) prepare+=("$1" "${2:?$1 needs a value}") && shift ;;
+        --accept-counts | --accept-missing | --swap-faces) prepare+=("$1") ;;
         --) shift && break ;;
         *) echo "error: unknown option $1" >&2 && usage "$0" ;;
     esac

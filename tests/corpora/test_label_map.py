@@ -1,5 +1,6 @@
 """Label maps on hand-made corpora of every kind of target, and on a corpus read from disk."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,21 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "a.toml").write_bytes('[emotion]\n"bo\xdf" = ""\n'.encode("latin-1"))
     with pytest.raises(MMFairseqError, match=r"a.toml:2: byte 0xdf is not UTF-8"):
         label_map.read(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("page", ["own_table", "iemocap", "module"])
+def test_what_the_pages_show_is_understood(read, page):
+    file = Path(__file__).parents[2] / f"examples/{page}/README.md"
+    text = label_map.__doc__ if page == "module" else file.read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\n(\[emotion\].*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = read(block)
+    old = list(found.names["emotion"])
+    kept = [label for label in found.classes["emotion"] if label not in found.names["emotion"].values()]
+    classes = dict.fromkeys([*old, *kept, *filter(None, found.names["emotion"].values())])
+    target = Target("emotion", "single", tuple(classes))
+    mapped = label_map.apply(corpus(target, list(target.classes)), found)
+    assert mapped.targets[0].classes == found.classes["emotion"]
+    assert set(labels(mapped).values()) == set(found.classes["emotion"])
 
 
 def test_six_classes_of_iemocap_become_four(iemocap, parse, read):
