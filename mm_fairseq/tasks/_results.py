@@ -139,11 +139,11 @@ def write(folder: Path, results: Results, about: dict[str, Any], train_texts: se
     """
     dataset, kinds = results.dataset, results.kinds
     index, scores = results.gathered()
-    lines = [
+    lines = (
         _line(dataset, kinds[name], int(i), scores[name][row], train_texts)
         for row, i in enumerate(index)
         for name in sorted(kinds)
-    ]
+    )
     values = {name: None if np.isnan(value) else value for name, value in results.metrics().items()}
     summary = {"split": dataset.subset, **about, "utterances": len(index), "metrics": values}
     path = folder / dataset.subset / "predictions.jsonl"
@@ -151,7 +151,7 @@ def write(folder: Path, results: Results, about: dict[str, Any], train_texts: se
     write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
     text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     write_atomic(path.with_name("results.json"), text.encode())
-    logger.info("%d predictions: %s", len(lines), path)
+    logger.info("%d predictions: %s", len(index) * len(kinds), path)
 
 
 def _line(
