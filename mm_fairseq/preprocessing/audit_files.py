@@ -19,6 +19,7 @@ from ..media.container import Track
 
 PIECE = 1 << 14  # bytes looked at in the beginning, the middle and the end of files of one size
 BLOCK = 1 << 20
+_ENDLESS = 1 << 60  # samples of a file that does not say how many it has
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Files:
     Args:
         number: path to a number that files of the same bytes have in common; an empty or missing file has its own.
         equal: paths of the same bytes, a list for each content that has several.
-        faults: path to why it could not be compared: `MediaError.code`, "missing_file" or "empty".
+        faults: path to why it could not be compared: "missing_file", "not_regular", "empty" or "unreadable".
         read: bytes that were read.
     """
 
@@ -64,8 +65,9 @@ def compare(root: Path, paths: Iterable[str]) -> Files:
         files.number[path] = len(files.number)
         try:
             status = os.stat(root / path)
-        except OSError:
-            files.faults[path] = "missing_file"
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            files.faults[path] = "missing_file" if gone else "unreadable"
             continue
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             files.faults[path] = "empty" if stat.S_ISREG(status.st_mode) else "not_regular"
@@ -170,9 +172,10 @@ def declared(path: Path, kind: str) -> float | str:
         if kind == "audio":
             try:
                 about = soundfile.info(path)
-                return about.frames / about.samplerate
-            except (soundfile.LibsndfileError, ZeroDivisionError):
-                pass  # of a kind that only PyAV reads
+                if about.frames < _ENDLESS:
+                    return about.frames / about.samplerate if about.frames else "empty"
+            except (soundfile.SoundFileError, OSError, TypeError, ZeroDivisionError):
+                pass  # of a kind that only PyAV reads; TypeError is for names that end in .raw
         with Track(path, kind) as track:
             return track.declared or "no_length"
     except MediaError as error:

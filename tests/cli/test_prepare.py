@@ -118,3 +118,11 @@ def test_a_label_map_comes_before_the_audit(table, tmp_path, capsys):
     assert json.loads((tmp_path / "out/audit.json").read_text())["baselines"]["official"]["1"]["test"]
     assert main([*command, "--overwrite", "--label-map", str(tmp_path / "none.toml")]) == 2
     assert "none.toml: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_meld_as_published(real_data, tmp_path, capsys):
+    assert main(["prepare", "meld", str(real_data / "meld"), str(tmp_path / "out")]) == 0
+    text = " ".join("".join(sign if sign not in "│┃" else " " for sign in capsys.readouterr().out).split())
+    assert "transcripts of test in train 134 2,395 331 2,610 12.7" in text
+    assert "majority of train 48.1 14.3 31.3 9.3" in text

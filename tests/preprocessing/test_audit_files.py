@@ -63,11 +63,17 @@ def test_links_are_one_file_and_nothing_is_read(tmp_path):
 def test_what_is_no_file_is_told(tmp_path):
     write(tmp_path, a=b"abc")
     (tmp_path / "folder").mkdir()
-    files = compare(tmp_path, ["a", "gone", "folder", "a/b"])
-    assert files.faults == {"gone": "missing_file", "folder": "not_regular", "a/b": "missing_file"}
+    (tmp_path / "loop").symlink_to("loop")
+    files = compare(tmp_path, ["a", "gone", "folder", "a/b", "loop"])
+    assert files.faults == {
+        "gone": "missing_file",
+        "folder": "not_regular",
+        "a/b": "missing_file",
+        "loop": "unreadable",
+    }
     assert files.to_json() == {
-        "named": 4,
-        "faults": {"missing_file": 2, "not_regular": 1},
+        "named": 5,
+        "faults": {"missing_file": 2, "not_regular": 1, "unreadable": 1},
         "same_bytes": 0,
         "first": [],
         "bytes_read": 0,
@@ -127,3 +133,7 @@ def test_faults_of_files_by_their_codes(sounds):
     assert declared(sounds / "empty.wav", "audio") == "empty"
     assert declared(sounds / "two.wav", "video") == "no_video_track"
     assert declared(sounds, "audio") == "not_regular"
+    (sounds / "two.raw").write_bytes((sounds / "two.wav").read_bytes())
+    assert declared(sounds / "two.raw", "audio") == 2
+    soundfile.write(sounds / "none.wav", np.zeros(0), 16000)
+    assert declared(sounds / "none.wav", "audio") == "empty"
