@@ -1,5 +1,6 @@
 """The batches of an epoch as two arrays, whatever their number. N utterances, M batches."""
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -59,6 +60,15 @@ class Chosen(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(len(self)))
+
+
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps that of large arrays, which planning needs for a moment only.
+
+    malloc_trim(3); other C libraries have nothing of the kind.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def plan(indices: np.ndarray, split: Callable[[np.ndarray], Sequence[np.ndarray]], whole: bool = False) -> Batches:

@@ -8,7 +8,7 @@ import numpy as np
 from fairseq.data import data_utils
 from fairseq.data.iterators import EpochBatchIterator
 
-from .batches import Chosen
+from .batches import Chosen, give_back
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +82,18 @@ class EpochIterator(EpochBatchIterator):
         """Those of this rank, behind an empty one for each iteration that counts as done."""
         if self._supports_prefetch:
             return super().ordered_batches(epoch, fix_batches_to_gpus, shuffle)
+        chosen = Chosen(self.frozen_batches, self._own(epoch, shuffle))
+        give_back()
+        return chosen
+
+    def _own(self, epoch: int, shuffle: bool) -> np.ndarray:
+        """Numbers of the batches of this rank; -1 for an empty one. Shape (iterations)."""
         left = self._order(epoch, shuffle)[self._begin.consumed :]
         done, iterations = self._begin.iterations, -(-len(left) // self.num_shards)
         own = left[self.shard_id :: self.num_shards]
         numbers = np.full(done + iterations, -1, np.int32)
         numbers[done : done + len(own)] = own
-        return Chosen(self.frozen_batches, numbers)
+        return numbers
 
     def _order(self, epoch: int, shuffle: bool) -> np.ndarray:
         """Numbers of the batches as all ranks together get them. Shape (batches)."""

@@ -220,7 +220,9 @@ class RawAudioTextVideoDataset(FairseqDataset):
 
     def ordered_indices(self) -> np.ndarray:
         """Utterances by length; fairseq seeds NumPy with seed + epoch around the call."""
-        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        order = np.arange(len(self), dtype=np.int32)
+        if self.shuffle:
+            np.random.shuffle(order)
         return order[np.argsort(self.sizes[order], kind="stable")].astype(np.int64)
 
     def batch_by_size(self, indices: np.ndarray, max_tokens: int | None = None, **kwargs: Any) -> Batches:
