@@ -89,10 +89,11 @@ def _examine(prepared: ParsedCorpus, folder: Path, account: dict[str, Any], acce
 def told(account: dict[str, Any], found: dict[str, Any]) -> list[Table | str]:
     """The short form of account and audit for the terminal: tables and lines."""
     media = ", ".join(f"{modality} {count}" for modality, count in account["modalities"].items())
+    shared: list[Table | str] = [*pages.overlaps(found, brief=True)]
     parts: list[Table | str] = [
         f"{account['corpus']}: {account['utterances']} utterances ({media}), {len(account['speakers'])} speakers",
         *pages.counts(account),
-        *(pages.overlaps(found, brief=True) or ["in two splits: nothing, neither files nor words nor speakers"]),
+        *(shared or ["in two splits: nothing, neither files nor words nor speakers"]),
         *pages.baselines(found, list(account["targets"]), brief=True),
         f"durations: {pages.length(account)}",
     ]
