@@ -115,6 +115,26 @@ def test_evaluators_disagree_now_and_then_but_most_name_the_label(corpus):
     assert {each for each, count in seen.items() if count > 4} == {(1, 1), (2, 1), (2, 2)}
 
 
+def test_the_dimensions_are_the_means_of_the_evaluators_and_tell_the_class(corpus, tmp_path):
+    from mm_fairseq.cli import main
+
+    assert main(["prepare", "iemocap", str(corpus), str(tmp_path / "out"), "--vad", "--accept-counts"]) == 0
+    header, *rows = (line.split("\t") for line in (tmp_path / "out/manifest.tsv").read_text().splitlines()[1:])
+    found = {row["id"]: row for row in (dict(zip(header, row, strict=True)) for row in rows)}
+    assert len(found) == COUNT
+    for path in corpus.glob("Session?/dialog/EmoEvaluation/Ses*.txt"):
+        for block in path.read_text("latin-1").split("\n[")[1:]:
+            row = found[block.split("\t")[1]]
+            raters = re.findall(r"^A-E\d:\tval (\d); act (\d); dom +(\d);", block, re.M)
+            means = np.array(raters, float).mean(0)
+            assert [float(row[name]) for name in ("valence", "activation", "dominance")] == means.tolist()
+    means = {
+        label: np.mean([float(row["valence"]) for row in found.values() if row["emotion"] == label])
+        for label in ("hap", "neu", "ang")
+    }
+    assert means["hap"] > means["neu"] > means["ang"]
+
+
 def test_transcripts_have_every_utterance_and_the_odd_lines(corpus):
     labels = _labels(corpus)
     said, odd = {}, []
