@@ -102,7 +102,7 @@ def extract(
         return _here(data_bin, backbones, settings)
 
 
-def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings) -> list[str]:
+def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings, is_job: bool = False) -> list[str]:
     device = _device(settings.device, settings.share.local_rank)
     workers = _workers(settings, device)
     found = DataBin(data_bin)
@@ -116,7 +116,8 @@ def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Setti
             try:
                 lines += run(encoding, settings, workers)
             except MMFairseqError:
-                _abandon(encoding)
+                if not is_job:  # else who started it does, once no other job is about to write there
+                    _abandon(encoding)
                 raise
         return lines
 
@@ -157,12 +158,9 @@ def _job(
     workers = settings.workers
     if workers is None and _device(settings.device, share.local_rank).type == "cpu":
         workers = cpus
-    return extract(
-        data_bin,
-        backbones,
-        replace(settings, workers=workers, share=share, resume=True, overwrite=False),
-        unsafe=unsafe,
-    )
+    settings = replace(settings, workers=workers, share=share, resume=True, overwrite=False)
+    with unsafe_checkpoints(unsafe), disk_errors(data_bin):
+        return _here(data_bin, backbones, settings, is_job=True)
 
 
 def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:

@@ -1,0 +1,112 @@
+"""binarize and extract by jobs that share the work: same bytes, one summary, what fails is taken up."""
+
+import pytest
+from engine_here import Here
+from extract_factory import make, settings
+
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.preprocessing import cluster
+from mm_fairseq.preprocessing.binarize import binarize
+from mm_fairseq.preprocessing.encoding import Encoding
+from mm_fairseq.preprocessing.extract import extract
+from mm_fairseq.preprocessing.items import Settings
+from mm_fairseq.preprocessing.job import Job
+
+SMALL = Settings(shard_size=2, tokenizer="words")
+MFCC = ["audio=mfcc"]
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch):
+    monkeypatch.setattr(cluster, "POLL", 0.01)
+
+
+@pytest.fixture
+def reference(corpus, tmp_path, tree):
+    binarize(corpus.write(), tmp_path / "reference", SMALL)
+    return tree(tmp_path / "reference")
+
+
+@pytest.mark.parametrize("ranks", [1, 4, 9])
+def test_binarize(corpus, tmp_path, tree, reference, ranks):
+    told = binarize(corpus.out, tmp_path / "bin", SMALL, engine=Here(ranks))
+    assert tree(tmp_path / "bin") == reference
+    assert told[0] == "12 utterances: 12 ok, 0 repaired, 0 quarantined"
+    assert told[-1].startswith(f"{tmp_path}/bin: 6 shards in ")
+
+
+def test_what_is_done_is_not_given_to_jobs(corpus, tmp_path, tree, reference):
+    out = tmp_path / "bin"
+    binarize(corpus.out, out, SMALL, engine=Here(2))
+    with pytest.raises(MMFairseqError, match=r"there is a data-bin already.*--resume.*--overwrite"):
+        binarize(corpus.out, out, SMALL, engine=Here(2))
+    idle = Here(2)
+    assert "nothing was left to do" in binarize(corpus.out, out, SMALL, resume=True, engine=idle)[-1]
+    assert idle.logs is None
+    binarize(corpus.out, out, Settings(shard_size=3, tokenizer="words"), overwrite=True, engine=Here(2))
+    assert len(list(out.glob("audio/*.bin"))) == 4
+    assert tree(out) != reference
+
+
+def test_a_job_that_fails_is_taken_up(corpus, tmp_path, tree, reference, monkeypatch):
+    def fails(job, shard, advance):
+        if shard == 1:
+            raise MMFairseqError("the tokenizer is gone")
+        original(job, shard, advance)
+
+    out, original = tmp_path / "bin", Job.process_shard
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "process_shard", fails)
+        with pytest.raises(
+            MMFairseqError, match=r"1 of 3 jobs failed; .*rank 1: the tokenizer is gone \(log: .*bin.jobs"
+        ):
+            binarize(corpus.out, out, SMALL, engine=Here(3))
+    assert sorted(path.stem for path in out.glob("audio/*.json")) == [f"shard-0000{n}" for n in (0, 2, 3, 5)]
+    assert not list(out.rglob(".*"))
+    binarize(corpus.out, out, SMALL, resume=True, engine=Here(2))
+    assert tree(out) == reference
+
+
+def test_a_corpus_that_changes_meanwhile(corpus, tmp_path, monkeypatch):
+    engine = Here(2)
+    original = engine.start
+
+    def start(run, shares, folder):
+        (corpus.out / "targets.json").write_bytes((corpus.out / "targets.json").read_bytes() + b"\n")
+        original(run, shares, folder)
+
+    engine.start = start
+    with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed.*targets.json of the prepared corpus was changed"):
+        binarize(corpus.write(), tmp_path / "bin", SMALL, engine=engine)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_extract(own, raw, tmp_path, tree, ranks):
+    expected = make(own, {"audio": "mfcc"})
+    wanted = tree(own)
+    for path in own.glob("audio@*"):
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    told = extract(own, MFCC, settings(workers=None), Here(ranks))
+    assert tree(own) == wanted
+    assert [line.split(" MB in ")[0] for line in told] == [line.split(" MB in ")[0] for line in expected]
+    with pytest.raises(MMFairseqError, match=r"there already, with 5 shards; .*--resume"):
+        extract(own, MFCC, settings(), Here(ranks))
+    idle = Here(ranks)
+    assert "nothing was left to do" in extract(own, MFCC, settings(resume=True), idle)[0]
+    assert idle.logs is None
+    again = Here(ranks)
+    extract(own, MFCC, settings(overwrite=True), again)
+    assert again.logs == own.parent / f"{own.name}.jobs"
+    assert tree(own) == wanted
+
+
+def test_an_extraction_that_fails_leaves_no_empty_folder(own, monkeypatch):
+    def fails(encoding, shard, advance):
+        raise MMFairseqError("damaged")
+
+    monkeypatch.setattr(Encoding, "_write", fails)
+    with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed; .*rank 0: damaged"):
+        extract(own, MFCC, settings(), Here(2))
+    assert not list(own.glob("*@*"))
