@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import MMFairseqError
-from ..manifest import COLUMNS, FEATURES, Utterance
+from ..manifest import COLUMNS, FEATURES, TEXT_ASR, Utterance
 from ..targets import KINDS, SEPARATOR, Target
 from .base import named, one_line
 from .records import Record
 from .votes import votes_text
 
-FIELDS = (*COLUMNS, FEATURES)
+FIELDS = (*COLUMNS, FEATURES, TEXT_ASR)
 
 
 @dataclass
@@ -108,6 +108,11 @@ def parse_columns(texts: Iterable[str], header: Sequence[str], file: Path) -> di
     columns = _pairs("--columns", form, texts, header, file, lambda name: name in FIELDS)
     if not {"audio", "text", "video"} & set(columns):
         raise MMFairseqError("--columns: name a column for at least one of audio, text, video")
+    if TEXT_ASR in columns and "text" not in columns:
+        raise MMFairseqError(
+            f"--columns: {TEXT_ASR} is what a recogniser heard, beside the transcripts: name text=COLUMN too, or take "
+            f"it for the transcripts, text={columns[TEXT_ASR]}"
+        )
     return columns
 
 

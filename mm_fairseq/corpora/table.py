@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ..errors import MMFairseqError
-from ..manifest import FEATURES, Manifest, Utterance
+from ..manifest import FEATURES, TEXT_ASR, Manifest, Utterance
 from ..targets import KINDS, kind_of
 from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
@@ -169,6 +169,8 @@ class Table(Corpus):
             for wish in wishes:
                 labels |= wish.labels(record, where)
             labels |= {name: one_line(record.fields[column]) for name, column in attributes.items()}
+            if TEXT_ASR in columns:
+                labels[TEXT_ASR] = value.pop(TEXT_ASR)
             row = Utterance(
                 **{**value, "id": name, "start": _seconds(value, "start", where), "end": _seconds(value, "end", where)},  # type: ignore[arg-type]
                 labels=labels,

@@ -1,14 +1,13 @@
 """Where the face of a clip is, frame by frame.
 
-Found by OpenCV's cascades (Viola and Jones 2001; their models lie in the wheel) and followed by them: from where the
-face was last seen, a small window about it is searched twice a second, the whole picture where that shows nothing.
-Positions are those of T frames, H height, W width, in pixels.
+Found by OpenCV's cascades (Viola and Jones 2001; their models lie in the wheel), then followed by where the last patch
+of it fits best, five times a second; once a second, and where the fit is poor, a cascade looks about that place, and
+where it sees nothing, in the whole picture. Positions are those of T frames, H height, W width, in pixels.
 
 Why these: the model is to come with the package, and the cost to stay below that of decoding. Of what is kept up today,
-mediapipe 1.2 and YuNet fetch their models from the network, and mtcnn runs on TensorFlow. Of the trackers in OpenCV's
-wheel, TrackerMIL takes some 40 times as long as a search about the last place, optical flow and template matching
-drift with the picture behind the head, and none of them can tell that the face is gone; examples/own_table/README.md
-has the figures.
+mediapipe 1.2 and YuNet bring no model in their packages, and mtcnn runs on TensorFlow. In OpenCV's wheel, TrackerMIL
+takes thirty times as long and loses faces that turn back, patches alone do not see a face grow, and neither they nor
+optical flow can tell that it is gone; examples/own_table/README.md has the figures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,8 @@ class Pass(NamedTuple):
     Args:
         cascade: its file.
         longest: longer side of the picture that it sees, in pixels.
-        smallest: side of the smallest face there.
+        smallest: side of the smallest face that is looked for there.
+        least: side of the smallest that is taken: of one near `smallest` not all is seen.
         looks: frames looked at.
         share: of these, more than so many must agree.
         score: least one of the best.
@@ -35,6 +35,7 @@ class Pass(NamedTuple):
     cascade: str
     longest: int
     smallest: int
+    least: int
     looks: int
     share: float
     score: float
@@ -51,11 +52,11 @@ class Box(NamedTuple):
 
 # Quick first, then thorough; of those tried, every face passes and 1 of 400 pictures of clouds.
 PASSES = (
-    Pass("haarcascade_frontalface_alt2", 240, 60, 3, 0.5, 55.6),
-    Pass("haarcascade_frontalface_alt2", 240, 24, 3, 0.5, 55.6),
-    Pass("haarcascade_frontalface_alt2", 480, 24, 7, 0.2, 55.6),
-    Pass("haarcascade_frontalface_default", 480, 24, 7, 0.2, 8.0),
-    Pass("haarcascade_profileface", 480, 24, 7, 0.2, 1.0),
+    Pass("haarcascade_frontalface_alt2", 240, 48, 84, 3, 0.5, 55.6),
+    Pass("haarcascade_frontalface_alt2", 240, 24, 0, 3, 0.5, 55.6),
+    Pass("haarcascade_frontalface_alt2", 480, 24, 0, 7, 0.2, 55.6),
+    Pass("haarcascade_frontalface_default", 480, 24, 0, 7, 0.2, 8.0),
+    Pass("haarcascade_profileface", 480, 24, 0, 7, 0.2, 1.0),
 )
 STEPS = 5.0  # a second, in which a face is followed
 LOOKS = 1.0  # a second, in which it is searched
@@ -72,7 +73,7 @@ _UNLIKE = 0.5
 def find_face(frames: Sequence[np.ndarray]) -> tuple[float, float, float] | None:
     """The face of a clip whose place most of the frames looked at agree upon: centre x, centre y, side."""
     for way in PASSES:
-        if (box := _agreed(way, _look(way, frames))) is not None:
+        if (box := _agreed(way, frames, _look(way, frames))) is not None:
             return box[:3]
     return None
 
@@ -90,21 +91,27 @@ def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
     Returns:
         Centre x, centre y and side, Shape (T, 3); None where no face was found.
     """
+    spare = None
     for way in PASSES:
         seen = _look(way, frames)
-        still = _agreed(way, seen)
+        still = _agreed(way, frames, seen)
         if still is not None:
             first = max((_overlap(still, box), -place) for place, boxes in seen.items() for box in boxes)
             place = -first[1]
             start = max(seen[place], key=lambda box: _overlap(still, box))
             return _smooth(_follow(frames, way, place, start, fps)[0], len(frames), still)
+        if way.least:
+            continue
         candidates = ((box, place) for place, boxes in seen.items() for box in boxes if box.score >= way.score)
         best = max(candidates, default=None, key=lambda candidate: candidate[0].score)
         if best is not None and len(frames) > 1:
             found, share = _follow(frames, way, best[1], best[0], fps)
             if share > 0.5:
-                return _smooth(found, len(frames), None)
-    return None
+                track = _smooth(found, len(frames), None)
+                if np.ptp(track, axis=0).any():
+                    return track
+                spare = track if spare is None else spare  # it does not move, so that looking closely finds it too
+    return spare
 
 
 def _look(way: Pass, frames: Sequence[np.ndarray]) -> dict[int, list[Box]]:
@@ -114,12 +121,16 @@ def _look(way: Pass, frames: Sequence[np.ndarray]) -> dict[int, list[Box]]:
 
 
 def _in_picture(way: Pass, frame: np.ndarray) -> list[Box]:
-    scale = min(1.0, way.longest / max(frame.shape[:2]))
+    scale = _scale(way, frame)
     boxes = _detect(way.cascade, _grey(frame, scale), way.smallest)
     return [Box(box.x / scale, box.y / scale, box.side / scale, box.score) for box in boxes]
 
 
-def _agreed(way: Pass, seen: Mapping[int, Sequence[Box]]) -> Box | None:
+def _scale(way: Pass, frame: np.ndarray) -> float:
+    return min(1.0, way.longest / max(frame.shape[:2]))
+
+
+def _agreed(way: Pass, frames: Sequence[np.ndarray], seen: Mapping[int, Sequence[Box]]) -> Box | None:
     """The median of the boxes that overlap the one most others vouch for."""
     boxes = [box for each in seen.values() for box in each]
     if not boxes:
@@ -128,7 +139,8 @@ def _agreed(way: Pass, seen: Mapping[int, Sequence[Box]]) -> Box | None:
     agreeing = [box for box in boxes if _overlap(best, box) > 0.3]
     if len(agreeing) <= way.share * len(seen) or max(box.score for box in agreeing) < way.score:
         return None
-    return Box(*np.median(agreeing, axis=0).tolist())
+    middle = Box(*np.median(agreeing, axis=0).tolist())
+    return middle if middle.side * _scale(way, frames[0]) >= way.least else None
 
 
 class _Patch(NamedTuple):

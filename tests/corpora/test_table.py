@@ -5,6 +5,7 @@ from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.targets import Target
 
 COLUMNS = ("--columns", "audio=path,text=said,speaker=who,split=part")
+HEARD = "path,said,who,part,label,heard"
 EMOTION = ("--target", "emotion=label")
 ROWS = ["x/a.wav,Hello.,S1,train,happy", "x/b.wav,,S2,dev,angry", "x/c.wav,Bye.,S3,test,happy"]
 
@@ -33,6 +34,23 @@ def test_every_column_has_its_place(tmp_path, parse):
     row = parse("table", path, "--columns", columns, *EMOTION).manifest.utterances[1]
     assert (row.id, row.start, row.end, row.video) == ("u2", 2.0, 3.25, "v.mp4")
     assert (row.session, row.dialogue, row.turn) == ("1", "d2", "4")
+
+
+def test_what_a_recogniser_heard(tmp_path, parse):
+    """A column beside the transcripts, of which nothing else is made; hearing nothing is no fault."""
+    path = table(tmp_path, [f"{row},{heard}" for row, heard in zip(ROWS, ("yellow", "", "by"), strict=True)], HEARD)
+    columns = ("--columns", f"{COLUMNS[1]},text_asr=heard")
+    prepared = parse("table", path, *columns, *EMOTION, "--classes", "angry,happy")
+    assert prepared.manifest.extra == ["emotion", "text_asr"]
+    assert [row.labels["text_asr"] for row in prepared.manifest.utterances] == ["yellow", "", "by"]
+    assert [row.text for row in prepared.manifest.utterances] == ["Hello.", "", "Bye."]
+    with pytest.raises(MMFairseqError, match=r"corpus\.csv: no column 'asr'; columns: path, said, .*heard"):
+        parse("table", path, "--columns", f"{COLUMNS[1]},text_asr=asr", *EMOTION)
+    with pytest.raises(MMFairseqError, match=r"--columns: text_asr is what .*name text=COLUMN too, or .*text=heard"):
+        parse("table", path, "--columns", "audio=path,text_asr=heard", *EMOTION)
+    for options in ((*EMOTION, "--attributes", "text_asr=heard"), ("--target", "text_asr=heard")):
+        with pytest.raises(MMFairseqError, match="text_asr"):
+            parse("table", path, *COLUMNS, *options)
 
 
 def test_several_targets_and_kinds(tmp_path, parse):
@@ -298,7 +316,7 @@ def test_an_id_twice_names_both_lines(tmp_path, parse):
         ((*COLUMNS, "--target", "x=who:regression", "--votes", "x=who"), "has neither classes nor votes"),
         ((*COLUMNS, *EMOTION, "--target", "emotion_votes=who", "--votes", "emotion=who"), "would have the same name"),
         ((*COLUMNS, *EMOTION, "--attributes", "who"), "'who': expected NAME=COLUMN; a name is a word"),
-        ((*COLUMNS, *EMOTION, "--attributes", "speaker=who"), "none of id, split, .*, text, features, emotion$"),
+        ((*COLUMNS, *EMOTION, "--attributes", "speaker=who"), "none of id, .*, features, text_asr, emotion$"),
         ((*COLUMNS, *EMOTION, "--attributes", "emotion=who"), "expected NAME=COLUMN"),
         ((*COLUMNS, *EMOTION, "--attributes", "a=who,a=who"), "--attributes: 'a' is given twice"),
         ((*COLUMNS, *EMOTION, "--attributes", "a=age"), "no column 'age'; columns: path"),
