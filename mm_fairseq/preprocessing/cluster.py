@@ -5,9 +5,12 @@ appear on the disk, so that nothing has to be reached over the network.
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -98,7 +101,8 @@ def run_jobs(
     running = engine.ranks
     try:
         with bar_of(total, done, what) as bar:
-            engine.start(partial(_run, task), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs)
+            with _uninterrupted():
+                engine.start(partial(_run, task), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs)
             while running:
                 ended = list(engine.ended())
                 running -= len(ended)
@@ -116,6 +120,22 @@ def run_jobs(
             f"{len(failed)} of {engine.ranks} jobs failed; the first is that of rank {first.rank}: {first.error}{log}; "
             "what is finished is kept: run again with --resume"
         )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interrupt wait until it is known which jobs there are to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def await_shards(pending: Callable[[], Sequence[int]], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import operator
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_an_interrupt_ends_the_jobs(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_jobs(engine, lambda share: [], tmp_path, lambda: 0, 1, 0, "toy")
     assert engine.stopped
+
+
+def test_an_interrupt_while_jobs_are_started_ends_them_too(tmp_path):
+    engine = Here(2)
+    start = engine.start
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+        start(*args)
+
+    engine.start = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(engine, lambda share: [], tmp_path, lambda: 0, 1, 0, "toy")
+    assert len(engine.shares) == 2
+    assert engine.stopped
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_receipts_are_counted_once(tmp_path):
