@@ -1,4 +1,9 @@
-"""The on-disk format of a data-bin: streams of shards, written atomically, read by memory map."""
+"""The on-disk format of a data-bin: streams of shards, written atomically, read by memory map.
+
+Whatever grows with the number of utterances stays in files: a joined index beside the shards of each stream (`joined`),
+where the rows of the manifest begin and the labels as numbers (`lookup`), and the row numbers of every split. A
+stream's folder, and every single shard in it, may be a link to another disk or to a network file system.
+"""
 
 from .arrays import FileArray, Numbers
 from .features import CachedStream, cached_streams
