@@ -31,7 +31,7 @@ from ._vat_frames import EMOTIONS, Row, read_rows, recognised
 from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named
 from .draw import deal, rotate
 from .frames import SUFFIXES, sentence_of
-from .recordings import archive_hint
+from .recordings import Faults, archive_hint
 from .records import read_columns
 
 FRAMES = {"train": "train", "dev": "valid", "test": "test"}
@@ -201,6 +201,10 @@ def _recordings(raw: Path, files: list[Path], blocks: tuple[str, ...], texts: di
         if (person, number) in seen:
             raise MMFairseqError(f"{file}: the same person and sentence as {seen[person, number]}")
         seen[person, number] = file
+    faults = Faults()
+    for file in seen.values():
+        faults.check(file)
+    prepared.notes += [f"`binarize` will leave out {told}" for told in faults.told()]
     split_of = by_script({number for _, number in seen}, blocks)
     for (person, number), file in sorted(seen.items()):
         prepared.manifest.utterances.append(

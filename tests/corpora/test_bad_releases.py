@@ -149,6 +149,21 @@ def test_media_of_lists_are_noted(broken, content):
     assert any("train: `binarize` will leave out " in note and "train0000.wav: " in note for note in prepared.notes)
 
 
+def test_recordings_of_korean_vat_are_noted(tmp_path, parse):
+    for person in range(3):
+        (tmp_path / f"{person:03d}").mkdir()
+        for number in (1, 51, 101):
+            (tmp_path / f"{person:03d}/{person}-{number}.m2ts").write_bytes(b"G")
+    assert not any("leave out" in note for note in parse("korean_vat", tmp_path).notes)
+    (tmp_path / "001/1-1.m2ts").write_bytes(b"")
+    (tmp_path / "002/2-51.m2ts").write_text(POINTER)
+    prepared = parse("korean_vat", tmp_path)
+    assert len(prepared.manifest) == 9
+    told = [note for note in prepared.notes if note.startswith("`binarize` will leave out ")]
+    assert [("0 bytes" in note, "git-lfs" in note) for note in told] == [(True, False), (False, True)]
+    assert "001/1-1.m2ts: " in told[0]
+
+
 def test_a_recording_twice_in_a_table_is_noted(broken):
     prepared = broken("table", "table.csv", lambda data: data + data.splitlines(keepends=True)[5])
     assert "1 rows name the recording of another row and the same times: line 22 as line 6" in prepared.notes
