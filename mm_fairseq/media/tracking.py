@@ -52,7 +52,7 @@ class Box(NamedTuple):
 
 # Quick first, then thorough; of those tried, every face passes and 1 of 400 pictures of clouds.
 PASSES = (
-    Pass("haarcascade_frontalface_alt2", 240, 48, 84, 3, 0.5, 55.6),
+    Pass("haarcascade_frontalface_alt2", 240, 48, 82, 3, 0.5, 55.6),
     Pass("haarcascade_frontalface_alt2", 240, 24, 0, 3, 0.5, 55.6),
     Pass("haarcascade_frontalface_alt2", 480, 24, 0, 7, 0.2, 55.6),
     Pass("haarcascade_frontalface_default", 480, 24, 0, 7, 0.2, 8.0),

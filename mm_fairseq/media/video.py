@@ -130,7 +130,10 @@ def _convert(
             width, height = max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink))
             frame = frame.reformat(width=width, height=height, threads=1)
             box = tuple(int(edge * shrink) for edge in box)  # type: ignore[assignment]
-        picture = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        colours = reformatter.reformat(frame, format="rgb24", threads=1)
+        plane = colours.planes[0]
+        shape, strides = (colours.height, colours.width, 3), (plane.line_size, 3, 1)
+        picture: np.ndarray = np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)  # without a copy
     except FAILURES as error:
         raise MediaError("unreadable", f"{track.path}: a picture could not be converted to RGB: {error}") from error
     left, top, right, bottom = box
