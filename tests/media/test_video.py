@@ -1,5 +1,8 @@
 """The right frames, and only whole files."""
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 
@@ -45,6 +48,28 @@ def test_other_containers(tmp_path, clips, ending):
     late = int(ending == "avi")  # FFmpeg's MPEG-4 encoder leaves a hole behind the first frame
     assert clips.numbers(read_frames(path, fps=fps)) == [0] * late + list(range(40))
     assert clips.numbers(read_frames(path, 30 / fps, 35 / fps, fps)) == [number - late for number in range(30, 35)]
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+@pytest.mark.parametrize("fps", [2.5, 5, 10])
+def test_frames_of_a_variable_rate_are_those_on_the_screen(tmp_path, clips, ending, fps):
+    """A frame stays until the next one is due, however long that is."""
+    rng = np.random.default_rng(int(fps))
+    shown = np.concatenate([[0], np.cumsum(rng.choice([20, 33, 120, 410], 29))])  # milliseconds
+    with av.open(str(tmp_path / f"a.{ending}"), "w") as container:
+        track = container.add_stream("mpeg4", rate=Fraction(1000))
+        track.width, track.height, track.pix_fmt, track.bit_rate = 64, 48, "yuv420p", 1_000_000
+        track.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(shown.tolist()):
+            picture = np.full((48, 64, 3), 10 + 5 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(track.encode(frame))
+        container.mux(track.encode())
+    end = float(shown[-1] // 100) / 10
+    targets = (np.arange(round(end * fps)) + 0.5) * 1000 / fps
+    expected = (np.searchsorted(shown, targets + 1e-6, side="right") - 1).tolist()
+    assert clips.numbers(read_frames(tmp_path / f"a.{ending}", 0.0, end, fps)) == expected
 
 
 def test_region(tmp_path, clips):
