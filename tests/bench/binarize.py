@@ -5,7 +5,7 @@
 200 clips of 3 to 4 s: heads of the toy corpora who speak, 720x480 (IEMOCAP's size) at 25 frames a second in H.264 with
 AAC at 48 kHz, 40 of them drawn and each of these five times. Binarized as by default: 16 kHz sound, faces followed,
 five JPEGs of 256 x 256 pixels a second. What is done for a face does not grow with the picture, as decoding does: at
-480x360 the ratio is higher by an eighth, at 1280x720, which RAVDESS and MELD have, it is lower.
+480x360 the ratio is higher, at 1280x720, which RAVDESS and MELD have, it is lower.
 
 The reference reads each clip whole, in the same process, by the same libraries: PyAV's decoder on one thread and
 `to_ndarray(format="rgb24")` for every picture, PyAV and soxr for the sound; nothing is looked for, cropped, compressed
@@ -150,9 +150,9 @@ def main() -> None:
     parser.add_argument("--size", default="720x480", metavar="WxH", help="of a picture (default: %(default)s)")
     parser.add_argument("--fps", type=int, default=25, help="pictures a second (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="runs measured (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="few clips, one run")
+    parser.add_argument("--quick", action="store_true", help="48 clips, one run")
     args = parser.parse_args()
-    clips, steps = (min(args.clips, 40), 1) if args.quick else (args.clips, args.steps)
+    clips, steps = (min(args.clips, 48), 1) if args.quick else (args.clips, args.steps)
     width, height = map(int, args.size.split("x"))
     logging.disable(logging.WARNING)
     single_threaded()
