@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from databin_factory import CLASSES, write_data_bin
+from fairseq.data import data_utils
 
 from mm_fairseq.databin.reader import StreamReader
 from mm_fairseq.datasets import Limits, RawAudioTextVideoDataset
@@ -217,6 +218,20 @@ def test_order_is_by_length_and_seeded(data_bin):
     assert sorted(orders[0].tolist()) == list(range(24))
     assert np.array_equal(orders[0], orders[1])
     assert not np.array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("batches", [{"max_tokens": 60}, {"max_sentences": 5}, {"max_sentences": 5, "max_tokens": 60}])
+def test_order_and_batches_are_those_of_whole_arrays(data_bin, batches):
+    """The numbers of a training do not depend on how few bytes they are kept in."""
+    data = dataset(data_bin, shuffle=True)
+    np.random.seed(7)
+    found = data.ordered_indices()
+    np.random.seed(7)
+    order, sizes = np.random.permutation(24), data.sizes.astype(np.int64)
+    order = order[np.argsort(sizes[order], kind="stable")]
+    assert np.array_equal(found, order)
+    expected = data_utils.batch_by_size(order, None, sizes[order], **batches)
+    assert [batch.tolist() for batch in data.batch_by_size(order, **batches)] == [batch.tolist() for batch in expected]
 
 
 def test_survives_the_way_to_a_worker(data_bin):
