@@ -242,6 +242,7 @@ def finish(
     prepared.manifest = Manifest(root, [target.name for target in targets], rows)
     prepared.targets = targets
     prepared.protocols["official"] = {"1": {split: [row.id for row in rows if row.split == split] for split in SPLITS}}
+    prepared.apart["official"] = ("dialogues",)
     compare(prepared, sizes)
     prepared.details["videos"] = len({row.dialogue for row in rows})
     if silent := [clip.id for clip in clips if not clip.text]:

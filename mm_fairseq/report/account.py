@@ -169,7 +169,12 @@ def baselines(audit: Json, targets: Sequence[str], brief: bool) -> list[Table]:
     for protocol, folds in audit["baselines"].items():
         places = [("", _mean(folds))] if brief else _each(folds)
         for target, names in wanted.items():
-            columns = [name for name in names if any(name in values for _, each in places for values in each.values())]
+            found = [values for _, each in places for values in each.values()]
+            columns = [
+                key
+                for key, name in names.items()
+                if any(key in values if name in PLAIN else values.get(key) is not None for values in found)
+            ]
             rows = [
                 (f"{place}{NAMES.get(name, name)}", *(_cell(names[key], values.get(key)) for key in columns))
                 for place, each in places
