@@ -72,6 +72,7 @@ def test_options_of_prepare(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.real
+@pytest.mark.timeout(1800)
 def test_the_words_of_the_release_beat_the_majority_by_ten_points(real_data, tmp_path):
     output = recipe("meld", real_data / "meld", tmp_path / "out", "--modalities", "text", timeout=1500)
     match = re.match(r"test wa=(\S+) ua=\S+ wf1=(\S+) mf1=\S+$", output.rstrip().splitlines()[-1])
