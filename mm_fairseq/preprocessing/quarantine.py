@@ -1,7 +1,7 @@
 """What became of every utterance.
 
-ok; repaired: kept without a modality, or with the middle of the picture where no face was found; quarantined: nothing of
-it is left.
+ok; repaired: kept without a modality, or with the middle of the picture where no face was found; quarantined: nothing
+of it is left.
 """
 
 import json
