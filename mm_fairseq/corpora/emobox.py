@@ -11,7 +11,6 @@ EmoBox takes a random fifth too. One `.jsonl` file alone is a corpus whose split
 
 import argparse
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,6 +26,7 @@ from .draw import draw_validation
 from .speech_lists import Entry, add_root, collect, read_utf8, set_protocol
 
 VALID_SHARE = 0.2
+LATEST = 1e9  # seconds; no recording is that long
 TARGET = "emotion"
 
 _FOLD = re.compile(r"(.+)_(train|valid|test)_fold_([\w-]+)")
@@ -53,14 +53,14 @@ class EmoBox(Corpus):
         labels = _label_map(folder / "label_map.json")
         speakers = _speakers(folder / "data.seg.wrd.stm")
         entries: dict[str, Entry] = {}
-        folds: dict[str, dict[str, list[str]]] = {}
+        folds: dict[str, dict[str, list[Entry]]] = {}
         for (fold, split), file in lists.items():
-            keys = folds.setdefault(fold, {}).setdefault(split, [])
+            listed = folds.setdefault(fold, {}).setdefault(split, [])
             for entry in _entries(file, speakers):
                 known = entries.setdefault(entry.row.id, entry)
                 if (known.row, known.path) != (entry.row, entry.path):
                     raise MMFairseqError(f"{entry.where}: differs from {known.file}:{known.line}, the same key")
-                keys.append(entry.row.id)
+                listed.append(entry)
         used, left_out = _mapped(entries.values(), labels)
         prepared = collect(used, args.root or folder.parent.parent, args)
         prepared.excluded |= left_out
@@ -119,7 +119,7 @@ def _entries(file: Path, speakers: dict[str, str]) -> Iterator[Entry]:
         place = f"{file}:{number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MMFairseqError(f"{place}: not a JSON object: {error}") from None
         key, path, label = (_text(record, name, place) for name in ("key", "wav", "emo"))
         if key in seen:
@@ -147,8 +147,10 @@ def _seconds(record: dict[str, Any], name: str, where: str) -> float | None:
     value = record.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise MMFairseqError(f"{where}: {name} {value!r} is not a number of seconds")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
+        told = f"{value!r}"
+        told = told if len(told) <= 40 else f"{told[:40]}..."
+        raise MMFairseqError(f"{where}: {name} {told} is not a number of seconds, from 0 to {LATEST:g}")
     return float(value)
 
 
@@ -158,7 +160,7 @@ def _label_map(file: Path) -> dict[str, str]:
         return {}
     try:
         labels = json.loads(read_utf8(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MMFairseqError(f"{file}: not JSON: {error}") from None
     if not isinstance(labels, dict) or not all(value is None or isinstance(value, str) for value in labels.values()):
         raise MMFairseqError(f"{file}: expected an object of label and class, both texts")
@@ -188,11 +190,24 @@ def _speakers(file: Path) -> dict[str, str]:
     return {match["id"]: one_line(match["speaker"]) for match in found if match}
 
 
-def _set_folds(prepared: ParsedCorpus, folds: dict[str, dict[str, list[str]]]) -> None:
+def _set_folds(prepared: ParsedCorpus, folds: dict[str, dict[str, list[Entry]]]) -> None:
+    """Make the protocol of what is left of the lists.
+
+    Raises:
+        MMFairseqError: an utterance stands in two lists of one fold; names both files and lines.
+    """
     rows = {row.id: row for row in prepared.manifest.utterances}
     drawn = []
     for name, lists in folds.items():
-        fold: Fold = {split: [key for key in lists.get(split, []) if key in rows] for split in SPLITS}
+        places: dict[str, str] = {}
+        for entry in (entry for listed in lists.values() for entry in listed if entry.row.id in rows):
+            if entry.row.id in places:
+                raise MMFairseqError(
+                    f"{entry.where}: stands in {places[entry.row.id]} too, another list of fold {name}: what is "
+                    "tested would be trained on; take the line out of one of them"
+                )
+            places[entry.row.id] = f"{entry.file}:{entry.line}"
+        fold: Fold = {split: [each.row.id for each in lists.get(split, []) if each.row.id in rows] for split in SPLITS}
         if not fold["valid"] and len(fold["train"]) > 1:
             part, what = draw_validation([rows[key] for key in fold["train"]], VALID_SHARE)
             fold |= part

@@ -140,6 +140,13 @@ def test_times(raw, parse):
         (lambda record: ["a", "b"], "expected an object with key, wav and emo; 'key' is None"),
         (lambda record: record.update(type="feature"), "type 'feature'; only recordings"),
         (lambda record: record.update(start_time="x"), "start_time 'x' is not a number of seconds"),
+        (lambda record: record.update(start_time=-1), "start_time -1 is not a number of seconds, from 0 to 1e\\+09"),
+        (lambda record: record.update(end_time=float("nan")), "end_time nan is not a number of seconds"),
+        (lambda record: record.update(end_time=float("inf")), "end_time inf is not a number of seconds"),
+        (
+            lambda record: record.update(end_time=10**400),
+            r"utterance '.*': end_time 10{39}\.\.\. is not a number of sec",
+        ),
         (lambda record: record.update(start_time=2.0, end_time=1.0), "end 1 s is not behind start 2 s"),
         (lambda record: record.update(wav="downloads/none.wav"), "'downloads/none.wav': no such file; --root DIR"),
     ],
@@ -167,6 +174,42 @@ def test_a_line_that_is_no_json_twice_or_in_two_versions(raw, parse):
     fold(raw).write_text("\n")
     with pytest.raises(MMFairseqError, match=r"toy_train_fold_1.jsonl: holds no utterances"):
         parse("emobox", raw)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "9" * 5000])
+def test_numbers_that_no_float_holds(raw, parse, number):
+    first, *others = fold(raw).read_text().splitlines()
+    fold(raw).write_text("\n".join([f'{first[:-1]}, "end_time": {number}}}', *others]))
+    with pytest.raises(MMFairseqError, match=r"toy_train_fold_1.jsonl:1: (.*: end_time|not a JSON object)"):
+        parse("emobox", raw)
+
+
+def test_brackets_nested_too_deep(raw, parse):
+    fold(raw).write_text(f"{fold(raw).read_text()}{'[' * 200_000}\n")
+    lines = len(fold(raw).read_text().splitlines())
+    with pytest.raises(MMFairseqError, match=rf"toy_train_fold_1.jsonl:{lines}: not a JSON object"):
+        parse("emobox", raw)
+    (raw / "label_map.json").write_text('{"neu":' * 200_000)
+    with pytest.raises(MMFairseqError, match=r"label_map.json: not JSON"):
+        parse("emobox", raw)
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_an_utterance_in_two_lists_of_a_fold(raw, parse, split):
+    tested = fold(raw, "test", 2).read_text().splitlines()
+    before = fold(raw, split, 2).read_text().splitlines() if split == "train" else []
+    fold(raw, split, 2).write_text("\n".join([*before, tested[3]]))
+    key, places = (
+        json.loads(tested[3])["key"],
+        [rf"toy_{split}_fold_2.jsonl:{len(before) + 1}", "toy_test_fold_2.jsonl:4"],
+    )
+    with pytest.raises(MMFairseqError, match=rf"utterance '{key}': stands in .* too, another list of fold 2") as told:
+        parse("emobox", raw)
+    assert all(place in str(told.value) for place in places)
+    assert "take the line out of one of them" in str(told.value)
+    label = json.loads(tested[3])["emo"]
+    (raw / "label_map.json").write_text(json.dumps({**toy.LABELS, label: ""}))
+    assert key not in {row.id for row in parse("emobox", raw).manifest.utterances}  # left out, so of no harm
 
 
 def test_recordings_that_hold_nothing(raw, parse):
