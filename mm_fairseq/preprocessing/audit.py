@@ -15,7 +15,7 @@ from ..corpora import ParsedCorpus
 from ..errors import MMFairseqError
 from ..manifest import Utterance, normalised
 from ..targets import SEPARATOR, Kind, Target, kind_of
-from .audit_files import Files, compare, durations, rounded, seconds
+from .audit_files import Files, compare, durations, headers, rounded, seconds
 from .audit_overlaps import Overlap, named_paths, overlaps
 
 Baselines = dict[str, dict[str, dict[str, dict[str, Any]]]]
@@ -79,7 +79,8 @@ def audit(prepared: ParsedCorpus, root: Path | None = None) -> Audit:
     root = prepared.manifest.root if root is None else root
     rows = prepared.manifest.utterances
     files = compare(root, named_paths(rows))
-    lengths = seconds(root, rows)
+    headed = headers(root, rows)
+    lengths = seconds(root, rows, headed)
     found = durations(rows, lengths)
     known = np.array([0.0 if isinstance(length, str) else length for length in lengths])
     found["splits"] = {
@@ -90,7 +91,8 @@ def audit(prepared: ParsedCorpus, root: Path | None = None) -> Audit:
         for protocol, folds in _parts(prepared).items()
     }
     found["targets"] = {target.name: _by_label(target, rows, known) for target in prepared.targets if target.classes}
-    return Audit(overlaps(prepared, files), found, baselines(prepared), files)
+    ends = {path: length for (path, _), length in headed.items() if not isinstance(length, str)}
+    return Audit(overlaps(prepared, files, ends), found, baselines(prepared), files)
 
 
 def _parts(prepared: ParsedCorpus) -> dict[str, dict[str, dict[str, np.ndarray]]]:

@@ -14,9 +14,10 @@ import soundfile
 from tqdm import tqdm
 
 from ..manifest import Utterance
-from ..media import MediaError, check_file
+from ..media import MediaError, check_file, check_span
 from ..media.container import Track
 
+KINDS = ("audio", "video")
 PIECE = 1 << 14  # bytes looked at in the beginning, the middle and the end of files of one size
 BLOCK = 1 << 20
 _ENDLESS = 1 << 60  # samples of a file that does not say how many it has
@@ -126,37 +127,52 @@ def _digest(path: Path, size: int, whole: bool) -> tuple[bytes, int]:
     return total.digest(), read
 
 
-def seconds(root: Path, rows: Sequence[Utterance]) -> list[float | str]:
-    """How long each utterance is: by its span, or else by what the header of its file declares.
-
-    Returns:
-        Seconds, or why they are not known: "no_recording", "no_length", "span_outside", or a `MediaError.code`. The
-        sound decides; where it does not say, the picture; and without either the times of the manifest.
-    """
+def headers(root: Path, rows: Sequence[Utterance]) -> dict[tuple[str, str], float | str]:
+    """{(path, "audio" or "video"): what `declared` says}, of the first recording of each row; each is opened once."""
     wanted: dict[tuple[str, str], None] = {}
     for row in rows:
-        for kind in ("audio", "video"):
-            medium = row.medium(kind)
-            if medium and medium.end is None:
+        for kind in KINDS:
+            if medium := row.medium(kind):
                 wanted[medium.path, kind] = None
-            if medium:
                 break
-    lengths = {(path, kind): declared(root / path, kind) for path, kind in _told(list(wanted), "lengths")}
+    return {(path, kind): declared(root / path, kind) for path, kind in _told(list(wanted), "lengths")}
+
+
+def seconds(
+    root: Path, rows: Sequence[Utterance], known: dict[tuple[str, str], float | str] | None = None
+) -> list[float | str]:
+    """How long each utterance is: by its span, or else by what the header of its file declares.
+
+    Args:
+        root: what paths are relative to.
+        rows: the utterances.
+        known: their `headers`, where these were read already.
+
+    Returns:
+        Seconds, or why they are not known: "no_recording", "no_length", "span_outside" (the file, as far as it says how
+        long it is, ends before the span), or a `MediaError.code`. The sound decides; where it does not say, the
+        picture; and without either the times of the manifest.
+    """
+    lengths = headers(root, rows) if known is None else known
 
     def of(row: Utterance) -> float | str:
         found: float | str = "no_recording"
-        for kind in ("audio", "video"):
+        for kind in KINDS:
             if (medium := row.medium(kind)) is None:
                 continue
-            if medium.end is not None:
-                return medium.end - (medium.start or 0.0)
             key = (medium.path, kind)
             if key not in lengths:
                 lengths[key] = declared(root / medium.path, kind)
-            length = lengths[key]
+            length, start = lengths[key], medium.start or 0.0
             if not isinstance(length, str):
-                left = length - (medium.start or 0.0)
-                return left if left > 0 else "span_outside"
+                try:
+                    check_span(Path(medium.path), start, medium.end, length)
+                except MediaError as error:
+                    return error.code
+            if medium.end is not None:
+                return medium.end - start
+            if not isinstance(length, str):
+                return length - start
             found = length if found == "no_recording" else found
         if found == "no_recording" and row.end is not None:
             return row.end - (row.start or 0.0)

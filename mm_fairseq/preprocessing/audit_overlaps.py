@@ -2,12 +2,15 @@
 
 | what | two utterances have it in common when |
 |---|---|
-| `utterances` | the corpus says that they are one (`ParsedCorpus.same`), or they are the same part of the same file |
-| `file_hashes` | they are the same part of files of the same bytes, whatever these are called |
+| `utterances` | the corpus says that they are one (`ParsedCorpus.same`), or they are the same material of one file |
+| `file_hashes` | they are the same material of files of the same bytes, whatever these are called |
 | `recordings` | they come from one file, or files of the same bytes, whatever part of it: cuts of one long video |
 | `speakers`, `sessions`, `dialogues` | the manifest's column says the same |
 | `transcripts` | their text is the same; case and white space do not count |
 | `words` | they say the same words; neither case nor punctuation counts |
+
+The same material are equal parts, and parts that overlap by more than half of the shorter one; turns of a dialogue that
+touch, or where one begins while another still speaks, are not.
 
 The first two are always a leak: what is tested was trained on. The others are one where a protocol promises that its
 splits have none of them in common (`ParsedCorpus.apart`); elsewhere they are told, because most corpora are made so:
@@ -16,7 +19,7 @@ acted ones have the same sentences everywhere, films the same speakers.
 Notation: N rows of the manifest, M keys of each.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -27,6 +30,7 @@ from ..corpora import ParsedCorpus
 from ..corpora.base import SPLITS, named
 from ..manifest import Medium, Utterance, normalised
 from .audit_files import Files
+from .audit_spans import Spans, spans
 
 LEAKS = ("utterances", "file_hashes")
 COLUMNS = {"speakers": "speaker", "sessions": "session", "dialogues": "dialogue"}
@@ -91,15 +95,40 @@ def named_of(first: Sequence[str], total: int) -> str:
     return named(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
 
 
-def overlaps(prepared: ParsedCorpus, files: Files) -> list[Overlap]:
+@dataclass(frozen=True)
+class _Key:
+    """What each of N rows has that another may have too.
+
+    Args:
+        codes: numbers of Shape (N, M), -1 for nothing.
+        names: the values that they stand for.
+        spans: parts of files that make the last codes of each row the same though they differ.
+    """
+
+    codes: np.ndarray
+    names: Sequence[str]
+    spans: Spans | None = None
+
+    def hits(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Which of their codes `rows` have in common with one of `others`. Shape (K, M), bool."""
+        codes, other = self.codes[rows], self.codes[others]
+        found = np.isin(codes, other) & (codes >= 0)
+        if self.spans:
+            met = self.spans.of(rows).met(self.spans.of(others))
+            found[:, codes.shape[1] - met.shape[1] :] |= met
+        return found
+
+
+def overlaps(prepared: ParsedCorpus, files: Files, lengths: Mapping[str, float] | None = None) -> list[Overlap]:
     """All that splits have in common, by protocol, fold and pair of splits; what they do not share is left out.
 
     Args:
         prepared: the corpus.
         files: those that its manifest names, compared.
+        lengths: path to seconds, as far as they are known: where a part ends that says no end.
     """
     rows = prepared.manifest.utterances
-    keys = _keys(prepared, files)
+    keys = _keys(prepared, files, lengths or {})
     number = {row.id: n for n, row in enumerate(rows)}
     found = []
     for protocol, folds in prepared.protocols.items():
@@ -110,8 +139,8 @@ def overlaps(prepared: ParsedCorpus, files: Files) -> list[Overlap]:
                 apart = {*LEAKS, *prepared.apart.get(protocol, ())}
                 found += [
                     each
-                    for what, (codes, names) in keys.items()
-                    if (each := _overlap((protocol, fold, pair), what, codes, names, two, what in apart, rows))
+                    for what, key in keys.items()
+                    if (each := _overlap((protocol, fold, pair), what, key, two, what in apart, rows))
                 ]
     return found
 
@@ -119,43 +148,49 @@ def overlaps(prepared: ParsedCorpus, files: Files) -> list[Overlap]:
 def _overlap(
     place: tuple[str, str, tuple[str, str]],
     what: str,
-    codes: np.ndarray,
-    names: Sequence[str],
+    key: _Key,
     two: tuple[np.ndarray, np.ndarray],
     leak: bool,
     rows: Sequence[Utterance],
 ) -> Overlap | None:
-    early, late = (codes[part] for part in two)
-    have = np.unique(late[late >= 0])
-    shared = np.intersect1d(have, early)
-    if not shared.size:
+    hits = key.hits(two[1], two[0])
+    if not hits.any():
         return None
-    hits = [np.isin(each, shared).any(1) for each in (early, late)]
+    late = key.codes[two[1]]
+    have, shared = np.unique(late[late >= 0]), np.unique(late[hits])
+    rows_hit = [key.hits(two[0], two[1]).any(1), hits.any(1)]
     if what in (*LEAKS, "recordings"):
-        first = [rows[n].id for n in two[1][hits[1]][:SHOWN]]
+        first = [rows[n].id for n in two[1][rows_hit[1]][:SHOWN]]
     else:
-        first = [names[code] for code in shared[:SHOWN]]
-    items = (int(hits[0].sum()), int(hits[1].sum()))
+        first = [key.names[code] for code in shared[:SHOWN]]
+    items = (int(rows_hit[0].sum()), int(rows_hit[1].sum()))
     of = (len(two[0]), len(two[1]))
     return Overlap(*place, what, len(shared), len(have), items, of, tuple(first), leak)
 
 
-def _keys(prepared: ParsedCorpus, files: Files) -> dict[str, tuple[np.ndarray, list[str]]]:
-    """What each row has that another may have too: numbers (N, M), -1 for nothing, and the values they stand for."""
+def _keys(prepared: ParsedCorpus, files: Files, lengths: Mapping[str, float]) -> dict[str, _Key]:
+    """Of what some row has; see the module for the names."""
     rows = prepared.manifest.utterances
     media = [_media(row) for row in rows]
+    own = {medium.path: medium.path for each in media for medium in each if medium}
     keys = {
-        "utterances": _codes(
-            [prepared.same.get(row.id, ""), *(each and _part(each, each.path) for each in found)]
-            for row, found in zip(rows, media, strict=True)
+        "utterances": _Key(
+            *_codes(
+                [prepared.same.get(row.id, ""), *(each and _part(each, each.path) for each in found)]
+                for row, found in zip(rows, media, strict=True)
+            ),
+            spans(media, own, lengths),
         ),
-        "file_hashes": _codes([each and _part(each, files.number[each.path]) for each in found] for found in media),
-        "recordings": _codes([each and (files.number[each.path],) for each in found] for found in media),
-        **{what: _codes([getattr(row, column)] for row in rows) for what, column in COLUMNS.items()},
-        "transcripts": _codes([" ".join(row.text.casefold().split())] for row in rows),
-        "words": _codes([normalised(row.text)] for row in rows),
+        "file_hashes": _Key(
+            *_codes([each and _part(each, files.number[each.path]) for each in found] for found in media),
+            spans(media, files.number, lengths),
+        ),
+        "recordings": _Key(*_codes([each and (files.number[each.path],) for each in found] for found in media)),
+        **{what: _Key(*_codes([getattr(row, column)] for row in rows)) for what, column in COLUMNS.items()},
+        "transcripts": _Key(*_codes([" ".join(row.text.casefold().split())] for row in rows)),
+        "words": _Key(*_codes([normalised(row.text)] for row in rows)),
     }
-    return {what: found for what, found in keys.items() if (found[0] >= 0).any()}
+    return {what: found for what, found in keys.items() if (found.codes >= 0).any()}
 
 
 def _media(row: Utterance) -> list[Medium | None]:

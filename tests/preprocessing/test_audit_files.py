@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from mm_fairseq.manifest import Utterance
-from mm_fairseq.preprocessing.audit_files import PIECE, compare, declared, durations, seconds
+from mm_fairseq.preprocessing.audit_files import PIECE, compare, declared, durations, headers, seconds
 from mm_fairseq.toy.clips import write_clip
 
 LARGE = 8 * PIECE
@@ -120,6 +120,37 @@ def test_lengths_by_span_or_header(sounds):
         },
     }
     assert durations([], []) == {"utterances": 0, "seconds": 0, "unknown": {}}
+
+
+def test_spans_beyond_the_end_of_their_file_are_no_hours(sounds):
+    """By what media takes: an end may be a tenth of a second too late, a beginning not."""
+    rows = [
+        Utterance("a", audio="two.wav", start=0, end=1e9),
+        Utterance("b", audio="two.wav", start=1, end=2.1),
+        Utterance("c", audio="two.wav", start=1, end=2.11),
+        Utterance("d", audio="two.wav", start=2, end=2.05),
+        Utterance("e", audio="two.wav#t=1.5,9"),
+        Utterance("f", audio="two.wav", start=0.5, end=1.5),
+        Utterance("g", video="bad.wav", start=0, end=1e3),
+        Utterance("h", audio="gone.wav", video="three.flac", end=4),
+    ]
+    found = seconds(sounds, rows)
+    outside = "span_outside"
+    assert found == [outside, pytest.approx(1.1), outside, outside, outside, 1, 1e3, 4]
+    told = durations(rows, found)
+    assert told["unknown"] == {outside: {"utterances": 4, "first": ["a", "c", "d"]}}
+    assert told["seconds"] == pytest.approx(1006.1)
+
+
+def test_a_header_is_opened_once_however_many_spans_it_has(sounds, monkeypatch):
+    opened = []
+    monkeypatch.setattr(soundfile, "info", lambda path, real=soundfile.info: opened.append(path.name) or real(path))
+    rows = [Utterance(f"u{n}", audio="two.wav", start=n / 1000, end=n / 1000 + 0.5) for n in range(1500)]
+    rows += [Utterance("v", audio="three.flac", start=1)]
+    known = headers(sounds, rows)
+    assert known == {("two.wav", "audio"): 2, ("three.flac", "audio"): 3}
+    assert seconds(sounds, rows, known) == [pytest.approx(0.5)] * 1500 + [2]
+    assert opened == ["two.wav", "three.flac"]
 
 
 def test_the_picture_decides_where_the_sound_is_lost(sounds):

@@ -70,7 +70,7 @@ def test_the_same_part_of_a_file_is_the_same_utterance():
         Utterance("a", "train", audio="x.wav", start=1, end=2),
         Utterance("b", "train", video="v.mp4#xywh=0,0,8,8"),
         Utterance("c", "test", audio="x.wav", start=1, end=2, video="w.mp4"),
-        Utterance("d", "test", audio="x.wav", start=1.5, end=2),
+        Utterance("d", "test", audio="x.wav", start=1.75, end=3),
         Utterance("e", "test", video="v.mp4#xywh=8,0,8,8"),
         Utterance("f", "test", video="x.wav#t=1,2"),
         Utterance("g", "valid", features="f.npz"),
@@ -85,11 +85,48 @@ def test_the_same_part_of_a_file_is_the_same_utterance():
     assert ("train", "valid", "recordings") not in result
 
 
-def test_files_of_the_same_bytes():
+def test_parts_that_lie_upon_one_another_are_the_same_utterance():
+    rows = [
+        Utterance("whole", "train", audio="a1.wav"),
+        Utterance("all of it", "test", audio="a1.wav", start=0, end=0.1),
+        Utterance("cut", "train", audio="a2.wav", end=0.09),
+        Utterance("cut later", "test", audio="a2.wav", start=0.001, end=0.1),
+        Utterance("turn", "train", audio="a3.wav", start=1, end=3),
+        Utterance("next turn", "test", audio="a3.wav", start=2.5, end=4),
+        Utterance("last turn", "valid", audio="a3.wav", start=4, end=9),
+    ]
+    result = found(corpus(rows))
+    same = result.pop(("train", "test", "utterances"))
+    assert (same.shared, same.all, same.items, same.leak) == (2, 3, (2, 2), True)
+    assert same.first == ("all of it", "cut later")
+    assert not [what for *_, what in result if what == "utterances"]
+    assert result["train", "test", "recordings"].items == (3, 3)
+
+
+def test_cuts_of_copies_are_told_as_the_same_bytes():
     rows = [
         Utterance("a", "train", audio="x.wav"),
-        Utterance("b", "test", audio="y.wav"),
-        Utterance("c", "test", audio="y.wav", start=1),
+        Utterance("b", "test", audio="y.wav", start=1, end=2),
+        Utterance("c", "test", audio="z.wav", start=1, end=2),
+    ]
+    result = found(corpus(rows), **{"y.wav": "x.wav"})
+    hashes = result["train", "test", "file_hashes"]
+    assert (hashes.items, hashes.first, hashes.leak) == ((1, 1), ("b",), True)
+    assert ("train", "test", "utterances") not in result
+
+
+def test_open_ends_are_those_of_the_files():
+    rows = [Utterance("a", "train", audio="x.wav", start=4), Utterance("b", "test", audio="x.wav", end=7)]
+    files = Files({"x.wav": 0})
+    told = {length: {each.what for each in overlaps(corpus(rows), files, {"x.wav": length})} for length in (9, 16)}
+    assert told == {9: {"utterances", "file_hashes", "recordings"}, 16: {"recordings"}}
+
+
+def test_files_of_the_same_bytes():
+    rows = [
+        Utterance("a", "train", audio="x.wav", start=0, end=2),
+        Utterance("b", "test", audio="y.wav", start=0, end=2),
+        Utterance("c", "test", audio="y.wav", start=1.5, end=4),
     ]
     result = found(corpus(rows), **{"y.wav": "x.wav"})
     hashes = result["train", "test", "file_hashes"]
