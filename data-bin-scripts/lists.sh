@@ -7,6 +7,6 @@
 # Interrupted, it goes on where it was when it is started again.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-flags=()
+flags=(--accept-missing)
 valued=(--classes --map --root --gpt2)
 build lists "$@"

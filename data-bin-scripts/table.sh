@@ -10,6 +10,6 @@
 # Interrupted, it goes on where it was when it is started again.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-flags=()
+flags=(--accept-missing)
 valued=(--columns --target --classes --label-separator --votes --weight --attributes --root --delimiter --protocol --folds)
 build table "$@"

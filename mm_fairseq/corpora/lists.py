@@ -84,6 +84,12 @@ class Lists(Corpus):
             metavar="DIR",
             help="dict.txt and encoder.json of RoBERTa, to turn token ids into transcripts",
         )
+        parser.add_argument(
+            "--accept-missing",
+            action="store_true",
+            help="go on without recordings and transcripts that are missing or git-lfs pointers, and recordings that "
+            "are empty: utterances keep what else they have, and those that have nothing else are left out",
+        )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         found = {split: lists for split in SPLITS if (lists := read_lists(raw, split, args.root))}
@@ -108,8 +114,12 @@ class Lists(Corpus):
         decode = gpt2_decoder(args.gpt2) if args.gpt2 else None
         rows = prepared.manifest.utterances
         excluded: Counter[str] = Counter()
+        faults = Faults()
         for split, lists in found.items():
-            for row in _rows(split, lists, decode, prepared):
+            for row in _rows(split, lists, decode, prepared.manifest.root, faults):
+                if row is None:
+                    excluded["no recording"] += 1
+                    continue
                 label = _label(row.id, split, labels[split], raw, target, rename)
                 if label is None:
                     excluded[labels[split].of[row.id].text] += 1
@@ -120,6 +130,7 @@ class Lists(Corpus):
                 prepared.notes.append(
                     f"{split}: {len(strange)} labels belong to no utterance of the lists: {named(strange)}"
                 )
+        faults.settle(args.accept_missing, prepared.notes, "without them; --root DIR reads them elsewhere")
         prepared.excluded = dict(excluded)
         prepared.protocols["official"] = {
             "1": {split: [row.id for row in rows if row.split == split] for split in SPLITS}
@@ -303,29 +314,25 @@ def make_target(labels: dict[str, Labels], classes: str | None, renames: str) ->
 
 
 def _rows(
-    split: str, lists: dict[str, list[Entry]], decode: Decoder | None, prepared: ParsedCorpus
-) -> Iterator[Utterance]:
-    root, faults = prepared.manifest.root, Faults()
-    lost = []
+    split: str, lists: dict[str, list[Entry]], decode: Decoder | None, root: Path, faults: Faults
+) -> Iterator[Utterance | None]:
+    """The utterances of one split without what is missing; None for one of which nothing is there."""
     for entries in zip(*lists.values(), strict=True):
         here = dict(zip(lists, entries, strict=True))
         stem, where = entries[0].stem, entries[0].where
         if "audio" in here and here["audio"].path.suffix == ".pt":
             here["audio"] = _sound_beside(here["audio"])
-        fields = {m: entry.path.relative_to(root).as_posix() for m, entry in here.items() if m != "text"}
-        if "text" in here and here["text"].path.is_file():
-            fields["text"] = transcript(here["text"].path, here["text"].where, decode)
-        elif "text" in here:
-            lost.append(stem)
-        for entry in (here[name] for name in fields if name != "text"):
-            faults.check(entry.path)
+        there = {m: entry for m, entry in here.items() if faults.check(entry.path, may_be_empty=m == "text")}
+        if not there:
+            yield None
+            continue
+        fields = {m: entry.path.relative_to(root).as_posix() for m, entry in there.items() if m != "text"}
+        if "text" in there:
+            fields["text"] = transcript(there["text"].path, there["text"].where, decode)
         row = Utterance(id=stem, split=split, **fields)
         file, _, line = where.rpartition(":")
         check_row(row, root, Path(file), int(line))
         yield row
-    if lost:
-        prepared.notes.append(f"{split}: the text file of {len(lost)} utterances is missing: {named(lost)}")
-    prepared.notes += [f"{split}: `binarize` will leave out {told}" for told in faults.told()]
 
 
 def _label(stem: str, split: str, labels: Labels, raw: Path, target: Target, rename: dict[str, str]) -> str | None:

@@ -1,6 +1,7 @@
 """What can be told of a recording without decoding it: whether it is there at all, and which tracks an mp4 has."""
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ _INSIDE = {b"moov": {b"trak"}, b"trak": {b"mdia"}, b"mdia": {b"hdlr"}}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".part")
 
 MISSING = "no such file: copy or fetch it"
+FOLDER = "a folder, not a file: name the recording in it"
 EMPTY = "0 bytes in it: copy or fetch it again"
 POINTER = "a git-lfs pointer, a text in place of the recording: `git lfs pull` fetches it"
 
@@ -31,11 +33,16 @@ def is_pointer(file: Path) -> bool:
 def fault(file: Path) -> str:
     """Why a file holds no recording, and what to do; "" where it may hold one."""
     try:
-        if not file.stat().st_size:
+        status = file.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return FOLDER
+        if not status.st_size:
             return EMPTY
-    except FileNotFoundError:
+        return POINTER if status.st_size <= _SMALL and is_pointer(file) else ""
+    except (FileNotFoundError, NotADirectoryError):
         return MISSING
-    return POINTER if is_pointer(file) else ""
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"
 
 
 def archive_hint(raw: Path) -> str:
@@ -57,10 +64,11 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self.files or self.others)
 
-    def check(self, file: Path) -> bool:
+    def check(self, file: Path, may_be_empty: bool = False) -> bool:
         """Whether a file may hold a recording; each is looked at once."""
         if file not in self._seen:
             reason = fault(file)
+            reason = "" if may_be_empty and reason == EMPTY else reason
             self._seen[file] = not reason
             if reason:
                 self.add(file, reason)

@@ -4,14 +4,16 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..errors import MMFairseqError
-from ..manifest import FEATURES, TEXT_ASR, Manifest, Utterance
+from ..manifest import FEATURES, TEXT_ASR, Manifest, Medium, Utterance
 from ..targets import KINDS, kind_of
 from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw_by_recording, draw_by_speaker, draw_validation, rotate
+from .recordings import Faults, fault
 from .records import DELIMITERS, Record, read_table
 
 SPLIT_NAMES = {
@@ -112,6 +114,12 @@ class Table(Corpus):
             help="with --protocol by_speaker: N folds (3 or more), each tests on another part of the speakers, "
             "validates on the next one and trains on the others (default: one fold)",
         )
+        parser.add_argument(
+            "--accept-missing",
+            action="store_true",
+            help="go on without recordings that are missing, empty, git-lfs pointers or folders: rows keep what else "
+            "they have, and those that have nothing else are left out",
+        )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         root = Path(os.path.abspath(args.root or raw.parent))
@@ -121,7 +129,11 @@ class Table(Corpus):
         columns = parse_columns(args.columns, header, raw)
         wishes = parse_wishes(args, header, raw)
         attributes = parse_attributes(args.attributes, wishes, header, raw)
-        rows = self._rows(raw, root, records, columns, wishes, attributes)
+        notes: list[str] = []
+        listed = self._rows(raw, root, records, columns, wishes, attributes)
+        rows = _without_missing(raw, root, listed, [record.line for record in records], args.accept_missing, notes)
+        kept = {row.id for row in rows}
+        records = [record for record, row in zip(records, listed, strict=True) if row.id in kept]
         targets = [wish.target(rows) for wish in wishes]
         kinds = [kind_of(target) for target in targets]
         for record, row in zip(records, rows, strict=True):
@@ -130,7 +142,9 @@ class Table(Corpus):
                     kind.check(row.labels[target.name], row.labels.get(target.votes, ""))
                 except MMFairseqError as error:
                     raise MMFairseqError(f"{raw}:{record.line}: utterance {row.id!r}: {error}") from None
-        prepared = ParsedCorpus(Manifest(root, list(rows[0].labels), rows), targets, {})
+        prepared = ParsedCorpus(Manifest(root, list(rows[0].labels), rows), targets, {}, notes=notes)
+        if len(rows) < len(listed):
+            prepared.excluded["no recording"] = len(listed) - len(rows)
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
@@ -214,6 +228,55 @@ class Table(Corpus):
         else:
             fold = draw_by_recording(rows, prepared.notes)
         prepared.protocols[protocol] = {"1": fold}
+
+
+def _without_missing(
+    raw: Path, root: Path, rows: Sequence[Utterance], lines: Sequence[int], accept: bool, notes: list[str]
+) -> list[Utterance]:
+    """The rows without recordings that are not there; those that have nothing else are left out.
+
+    Each path is looked at once.
+
+    Args:
+        raw: the table.
+        root: what paths are relative to.
+        rows: all.
+        lines: of the table, one a row.
+        accept: whether to go on.
+        notes: gets what was accepted.
+
+    Raises:
+        MMFairseqError: something is missing and `accept` is False, or nothing is left.
+    """
+    reasons: dict[str, str] = {}
+    found: dict[str, list[tuple[int, str]]] = {}
+    kept, hurt = [], 0
+    for row, line in zip(rows, lines, strict=True):
+        media = {"audio": row.medium("audio"), "video": row.medium("video"), FEATURES: Medium(row.features)}
+        gone = []
+        for name, path in ((name, medium.path) for name, medium in media.items() if medium and medium.path):
+            if path not in reasons:
+                reasons[path] = fault(root / path)
+                if reasons[path]:
+                    found.setdefault(reasons[path], []).append((line, f"utterance {row.id!r}: {name} {path!r}"))
+            gone += [name] if reasons[path] else []
+        hurt += bool(gone)
+        row = replace(row, **dict.fromkeys(gone, "")) if gone else row  # type: ignore[arg-type]
+        if not gone or row.audio or row.text or row.video or row.features:
+            kept.append(row)
+    faults = Faults()
+    for reason, places in found.items():
+        others = named([f"line {line}" for line, _ in places[1:]])
+        rest = f" (and {len(places) - 1} more: {others})" if others else ""
+        faults.say(f"{raw}:{places[0][0]}: {places[0][1]}: {reason}{rest}")
+    faults.settle(accept, notes, "without them; --root DIR reads them elsewhere")
+    if hurt:
+        notes.append(
+            f"{hurt} of {len(rows)} rows lack such a file; left out, with nothing else: {len(rows) - len(kept)}"
+        )
+    if not kept:
+        raise MMFairseqError(f"{raw}: no row has a recording or a text; --root DIR reads recordings elsewhere")
+    return kept
 
 
 def _check_learnable(wishes: Sequence[Wish], prepared: ParsedCorpus, places: dict[str, str]) -> None:

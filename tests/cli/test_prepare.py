@@ -15,6 +15,8 @@ OPTIONS = ("--columns", "audio=path,text=said,split=part", "--target", "emotion=
 def table(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(TABLE)
+    for name in "abc":
+        (tmp_path / f"{name}.wav").write_text(name)
     return path
 
 
@@ -31,6 +33,8 @@ def test_a_table_becomes_a_prepared_folder(table, tmp_path, capsys):
 def test_votes_attributes_and_sets_are_shown(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("path,tags,p,q,sex\na.wav,p;q,1,0.5,f\nb.wav,;,,,f\nc.wav,,0,1,\n")
+    for name in "abc":
+        (tmp_path / f"{name}.wav").write_text(name)
     options = ["--columns", "audio=path", "--target", "tag=tags:multilabel", "--label-separator", ";"]
     more = ["--votes", "tag=p:p,q:q", "--attributes", "sex=sex", "--delimiter", "comma"]
     assert main(["prepare", "table", str(path), str(tmp_path / "out"), *options, *more]) == 0
@@ -92,6 +96,8 @@ def test_what_is_printed_and_what_is_written(tmp_path, capsys):
 def test_leaks_end_with_status_1_and_nothing_written(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("id,path,label,part\na,x.wav,p,train\nb,x.wav,q,dev\nc,y.wav,q,test\n")
+    for name in "xy":
+        (tmp_path / f"{name}.wav").write_text(name)
     out = tmp_path / "out"
     command = ["prepare", "table", str(path), str(out), "--columns", "id=id,audio=path,split=part", *OPTIONS[2:]]
     command += ["--classes", "p,q"]
@@ -99,7 +105,7 @@ def test_leaks_end_with_status_1_and_nothing_written(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "--accept-leaks" in error
     assert "protocol 'official', fold '1': 1 of the 1 utterances of valid are in train too: b" in error
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["t.csv"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["t.csv", "x.wav", "y.wav"]
     assert main([*command, "--accept-leaks"]) == 0
     text = capsys.readouterr().out
     assert "utterances of valid in train: LEAK" in text

@@ -29,6 +29,8 @@ def published(tmp_path_factory):
     splits = {"train": names[: -len(test)], "valid": test[1 : 2 * LEAKED : 2], "test": test}
     for split, stems in splits.items():
         for letter, suffix in SUFFIXES.items():
+            for stem in stems:
+                (media / (stem + suffix)).write_text(stem + suffix)
             lines = [str(media), *(stem + suffix for stem in stems)]
             (folder / f"{split}_{letter}.tsv").write_text("\n".join(lines) + "\n")
         rows = [f"{stem}.wav,{names.index(stem) % 4}" for stem in stems]

@@ -47,6 +47,7 @@ def broken(toys, tmp_path, parse):
                 target.mkdir(parents=True, exist_ok=True)
             elif path.relative_to(toys(corpus)) != hurt:
                 target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
                 target.symlink_to(path)
             elif content is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,10 +144,14 @@ def test_half_of_iemocap(iemocap, parse):
 
 
 @pytest.mark.parametrize("content", [POINTER, "", None])
-def test_media_of_lists_are_noted(broken, content):
-    prepared = broken("lists", "audio/train*.wav", content)
-    assert len(prepared.manifest) == lists.MINIMUM
-    assert any("train: `binarize` will leave out " in note and "train0000.wav: " in note for note in prepared.notes)
+@pytest.mark.parametrize(("corpus", "pattern"), [("lists", "audio/train*.wav"), ("table", "wav/*.wav")])
+def test_a_recording_of_lists_or_a_table_holds_nothing(broken, corpus, pattern, content):
+    with pytest.raises(MMFairseqError, match=r"0000.wav'?: (a git-lfs pointer|0 bytes|no such file).*--accept-missing"):
+        broken(corpus, pattern, content)
+    prepared = broken(corpus, pattern, content, "--accept-missing")
+    assert len(prepared.manifest) == TOYS[corpus].MINIMUM
+    assert [row.id[-4:] for row in prepared.manifest.utterances if not row.audio] == ["0000"]
+    assert any(note.startswith("accepted: ") and "0000.wav" in note for note in prepared.notes)
 
 
 def test_recordings_of_korean_vat_are_noted(tmp_path, parse):

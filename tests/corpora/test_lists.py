@@ -1,9 +1,11 @@
 import json
+import shutil
 
 import pytest
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
 from mm_fairseq.corpora.lists import PRESETS, gpt2_decoder
+from mm_fairseq.corpora.recordings import EMPTY, MISSING, POINTER
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.targets import Target
 
@@ -169,7 +171,7 @@ def test_names_that_begin_anew_in_every_split_are_no_leak(tmp_path, parse):
     for letter in "atv":
         path = folder / f"test_{letter}.tsv"
         other = tmp_path / "tested" / letter
-        other.mkdir(parents=True)
+        shutil.copytree(tmp_path / "media" / letter, other)
         path.write_text(path.read_text().replace(str(tmp_path / "media" / letter), str(other)))
     prepared = parse("lists", folder, "--classes", "iemocap")
     assert prepared.protocols["official"]["1"]["test"] == ["test/u1", "test/u4"]
@@ -222,12 +224,34 @@ def test_labels_that_do_not_fit_are_named(tmp_path, parse):
         parse("lists", folder)
 
 
-def test_a_missing_text_is_noted(tmp_path, parse):
-    folder = lists(tmp_path)
-    (tmp_path / "media/t/u2.txt").unlink()
-    prepared = parse("lists", folder)
-    assert prepared.notes == ["train: the text file of 1 utterances is missing: u2"]
-    assert prepared.manifest.utterances[1].text == ""
+def test_files_that_are_not_there(tmp_path, parse):
+    """An utterance keeps what it has; one that has nothing is left out, and counted. A transcript may be empty."""
+    folder, media = lists(tmp_path), tmp_path / "media"
+    (media / "t/u2.txt").unlink()
+    (media / "t/u3.txt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 82026\n")
+    (media / "t/u1.txt").write_text("")
+    (media / "v/u1.mp4").write_text("")
+    for file in ("a/u4.wav", "t/u4.txt", "v/u4.mp4"):
+        (media / file).unlink()
+    told = [
+        f"{media}/v/u1.mp4: {EMPTY}",
+        f"{media}/t/u2.txt: {MISSING} (and 3 more: u4.wav, u4.txt, u4.mp4)",
+        f"{media}/t/u3.txt: {POINTER}",
+    ]
+    with pytest.raises(MMFairseqError) as error:
+        parse("lists", folder)
+    assert str(error.value) == (
+        f"{'; '.join(told)}; --accept-missing goes on without them; --root DIR reads them elsewhere"
+    )
+    prepared = parse("lists", folder, "--accept-missing")
+    assert prepared.notes == [f"accepted: {each}" for each in told]
+    assert [(row.id, row.audio, row.video, row.text) for row in prepared.manifest.utterances] == [
+        ("u1", "a/u1.wav", "", ""),
+        ("u2", "a/u2.wav", "v/u2.mp4", ""),
+        ("u3", "a/u3.wav", "v/u3.mp4", ""),
+    ]
+    assert prepared.excluded == {"no recording": 1}
+    assert prepared.protocols["official"]["1"] == {"train": ["u1", "u2"], "valid": ["u3"], "test": []}
 
 
 def test_a_folder_without_lists(tmp_path, parse):

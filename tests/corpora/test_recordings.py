@@ -3,7 +3,17 @@ import struct
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora.recordings import EMPTY, MISSING, POINTER, Faults, archive_hint, fault, is_pointer, mp4_tracks
+from mm_fairseq.corpora.recordings import (
+    EMPTY,
+    FOLDER,
+    MISSING,
+    POINTER,
+    Faults,
+    archive_hint,
+    fault,
+    is_pointer,
+    mp4_tracks,
+)
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.toy.clips import write_clip
 
@@ -20,6 +30,8 @@ def test_pointers_and_empty_files(tmp_path):
     file.write_bytes(b"")
     assert not is_pointer(file)
     assert fault(file) == EMPTY
+    assert fault(tmp_path) == FOLDER
+    assert fault(file / "inside.wav") == fault(tmp_path / "none.wav") == MISSING
     file.write_text(LFS + "x" * 1024)
     assert not is_pointer(file)
     assert fault(file) == ""
@@ -75,6 +87,8 @@ def test_faults_are_gathered_and_told_at_once(tmp_path):
     assert [faults.check(tmp_path / name) for name in (*names, "gone.wav", "a.wav")] == [
         *(False, False, False, True, False, False)
     ]
+    (tmp_path / "empty.txt").write_text("")
+    assert faults.check(tmp_path / "empty.txt", may_be_empty=True)
     assert faults.folder(tmp_path)
     assert not faults.folder(tmp_path / "nowhere")
     faults.add(tmp_path / "whole.wav", "no sound in it")

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mm_fairseq.corpora.table import SPLIT_NAMES
@@ -13,7 +15,17 @@ ROWS = ["x/a.wav,Hello.,S1,train,happy", "x/b.wav,,S2,dev,angry", "x/c.wav,Bye.,
 def table(tmp_path, rows=ROWS, header="path,said,who,part,label"):
     path = tmp_path / "corpus.csv"
     path.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    record(tmp_path, rows)
     return path
+
+
+def record(folder, rows):
+    """Write the recordings that rows name, as far as they lie in the folder."""
+    for name in re.findall(r"[\w./-]+\.(?:wav|flac|mp4|npz)", "\n".join(rows)):
+        file = folder / name
+        if ".." not in name and file.is_relative_to(folder):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(name)
 
 
 def test_rows_targets_and_protocol(tmp_path, parse):
@@ -189,6 +201,7 @@ def test_ids_that_are_made(tmp_path, parse, paths, ids):
 def test_paths_become_relative_to_the_root(tmp_path, parse):
     (tmp_path / "lists").mkdir()
     path = table(tmp_path / "lists", [f"{tmp_path}/wavs/a.wav,x,S,train,p", "./wavs//b.wav#t=0,x,S,train,q"])
+    record(tmp_path, ["wavs/a.wav", "wavs/b.wav"])
     prepared = parse("table", path, *COLUMNS, *EMOTION, "--root", str(tmp_path))
     assert prepared.manifest.root == tmp_path
     assert [row.audio for row in prepared.manifest.utterances] == ["wavs/a.wav", "wavs/b.wav#t=0"]
