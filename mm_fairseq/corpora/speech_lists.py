@@ -155,8 +155,8 @@ def set_target(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.
     """Make the target of `--target` and `--classes`, and check every label.
 
     Raises:
-        MMFairseqError: a label that the target does not have, or no label at all; of given splits: valid or test has
-            a label that train lacks.
+        MMFairseqError: a label that the target does not have, or no label at all; of given splits, where the classes
+            are those that occur: valid or test has a label that train lacks. Names file, line and utterance.
     """
     name, _, kind = args.target.partition(":")
     rows = prepared.manifest.utterances
@@ -165,33 +165,37 @@ def set_target(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.
     if rows and not any(labels):
         raise MMFairseqError(f"target {name!r}: no utterance has a label")
     classes = tuple(one_line(label) for label in args.classes.split(",")) if args.classes else ()
-    if KINDS.get(kind).min_classes and not classes:
+    by_occurrence = bool(KINDS.get(kind).min_classes and not classes)
+    if by_occurrence:
         classes = tuple(sorted({each for label in labels for each in _members(label, kind)}))
     target = Target(name, kind, classes)
     check = kind_of(target)
     kept = {row.id for row in rows}
-    for entry in entries:
-        if entry.row.id not in kept:
-            continue
+    used = [entry for entry in entries if entry.row.id in kept]
+    for entry in used:
         try:
             check.check(entry.row.labels.get(name, ""), "")
         except MMFairseqError as error:
             raise MMFairseqError(f"{entry.where}: {error}") from None
     prepared.targets, prepared.manifest.extra = [target], [name]
-    if missing := labels.count(""):
-        prepared.notes.append(f"target {name!r}: {missing} of {len(rows)} utterances have no label")
-    _note_unknown(prepared, target)
+    if missing := [row.id for row in rows if not row.labels.get(name, "")]:
+        prepared.notes.append(
+            f"target {name!r}: {len(missing)} of {len(rows)} utterances have no label: {named(missing)}"
+        )
+    if by_occurrence:
+        _check_learnable(used, name, kind)
 
 
-def _note_unknown(prepared: ParsedCorpus, target: Target) -> None:
-    of_split: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for row in prepared.manifest.utterances:
-        if row.split:
-            of_split[row.split].update(_members(row.labels.get(target.name, ""), target.kind))
-    for split in ("valid", "test"):
-        strange = sorted(of_split[split] - of_split["train"])
-        if target.classes and of_split["train"] and strange:
-            prepared.notes.append(f"{split} has labels that train lacks: {named(strange)}")
+def _check_learnable(entries: Sequence[Entry], name: str, kind: str) -> None:
+    """Raises MMFairseqError where valid or test has a label that train lacks: it may be a slip of the pen."""
+    labels = [set(_members(entry.row.labels.get(name, ""), kind)) for entry in entries]
+    known = set().union(*(found for entry, found in zip(entries, labels, strict=True) if entry.row.split == "train"))
+    for entry, found in zip(entries, labels, strict=True) if known else ():
+        if entry.row.split and (strange := found - known):
+            raise MMFairseqError(
+                f"{entry.where}: label {min(strange)!r} stands in {entry.row.split} but nowhere in train, which has "
+                f"{', '.join(sorted(known))}; correct it, or, to keep it, name all classes by --classes"
+            )
 
 
 def _members(label: str, kind: str) -> list[str]:

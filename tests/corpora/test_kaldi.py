@@ -83,7 +83,7 @@ def test_without_segments_every_recording_is_an_utterance(raw, parse):
         for name in ("segments", "text", "utt2emo", "utt2spk"):
             (raw / part / name).unlink()
         names = [line.split()[0] for line in (raw / part / "wav.scp").read_text().splitlines()]
-        (raw / part / "utt2label").write_text("".join(f"{name}\t{name[4]} calm\n" for name in names))
+        (raw / part / "utt2label").write_text("".join(f"{name}\t{int(name[4]) % 2} calm\n" for name in names))
     prepared = parse("kaldi", raw, "--target", "mood")
     assert len(prepared.manifest) == toy_speakers()
     row = by_id(prepared)["spk00-talk"]
@@ -147,9 +147,15 @@ def test_labels(raw, parse):
     assert parse("kaldi", raw, "--classes", "neu,hap,sad,ang,fea").targets[0].classes[-1] == "fea"
     lines = (raw / "test/utt2emo").read_text().splitlines()
     (raw / "test/utt2emo").write_text("\n".join([*lines[1:-1], f"{lines[-1].split()[0]} odd", "nobody sad"]))
-    prepared = parse("kaldi", raw)
-    assert "1 of 40 utterances have no label" in " ".join(prepared.notes)
-    assert "test has labels that train lacks: odd" in prepared.notes
+    with pytest.raises(
+        MMFairseqError,
+        match=r"test/segments:10: utterance 'spk07-talk-0004': label 'odd' stands in test but nowhere in train, which "
+        r"has ang, hap, neu, sad; correct it, or, to keep it, name all classes by --classes",
+    ):
+        parse("kaldi", raw)
+    prepared = parse("kaldi", raw, "--classes", "neu,hap,sad,ang,odd")
+    assert prepared.targets[0].classes[-1] == "odd"
+    assert "target 'emotion': 1 of 40 utterances have no label: spk06-talk-0000" in prepared.notes
     assert any("1 lines belong to no utterance: nobody" in note for note in prepared.notes)
     with pytest.raises(MMFairseqError, match=r"no labels, none of valence; --labels FILE names another file"):
         parse("kaldi", raw, "--labels", "valence")

@@ -108,6 +108,7 @@ def test_the_same_name_in_two_folders(raw, parse):
         ("train.tsv", 4, None, r"train.emo: 20 lines, but train.tsv names 19 recordings"),
         ("train.wrd", 4, None, r"train.wrd: 19 lines, but train.tsv names 20 recordings"),
         ("train.emo", 1, "00-0000\t", r"train.tsv:.*|no label"),
+        ("valid.emo", 3, "odd", r"valid.tsv:4: utterance '04-\d+': .*'odd'"),
         ("test.emo", 1, "sad|ang", r"test.tsv:2: utterance '06-\d+': .*'sad\|ang'"),
     ],
 )
@@ -115,10 +116,31 @@ def test_faults_of_a_line(raw, parse, file, number, line, told):
     change(raw / file, number, line)
     options = ["--classes", "ang,hap,neu,sad"]
     if file == "train.emo":
-        assert any("1 of 40 utterances have no label" in note for note in parse("wav2vec_tsv", raw, *options).notes)
+        assert any(
+            "1 of 40 utterances have no label: 00-0000" in note for note in parse("wav2vec_tsv", raw, *options).notes
+        )
         return
     with pytest.raises(MMFairseqError, match=told):
         parse("wav2vec_tsv", raw, *options)
+
+
+def test_a_label_that_train_lacks(raw, parse):
+    change(raw / "valid.emo", 3, "odd")
+    with pytest.raises(
+        MMFairseqError, match=r"valid.tsv:4: utterance '.*': label 'odd' stands in valid but nowhere in"
+    ):
+        parse("wav2vec_tsv", raw)
+    assert parse("wav2vec_tsv", raw, "--classes", "ang,hap,neu,sad,odd").targets[0].classes[-1] == "odd"
+    for name in ("valid", "test"):
+        (raw / f"{name}.tsv").rename(raw / f"{name}.lst")
+    parse("wav2vec_tsv", raw)  # no splits are given, so none lacks anything
+
+
+def test_labels_that_half_of_them_lack_are_named(raw, parse):
+    lines = (raw / "train.emo").read_text().splitlines()
+    (raw / "train.emo").write_text("".join(f"{line if n % 2 else ''}\n" for n, line in enumerate(lines)))
+    [note] = [note for note in parse("wav2vec_tsv", raw).notes if "no label" in note]
+    assert note == "target 'emotion': 10 of 40 utterances have no label: 00-0000, 00-0002, 00-0004 and 7 more"
 
 
 def test_a_recording_twice(raw, parse):
