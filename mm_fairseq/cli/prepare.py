@@ -77,8 +77,8 @@ def _examine(prepared: ParsedCorpus, folder: Path, account: dict[str, Any], acce
         raise Leak(
             "the splits leak: what is tested or chosen on would be trained on. Mend them, or give --accept-leaks to go "
             "on all the same\n"
-            + "".join(f"  {leak}\n" for leak in result.leaks[:SHOWN])
-            + (f"  and {rest} more\n" if rest > 0 else "")
+            + "\n".join(f"  {leak}" for leak in result.leaks[:SHOWN])
+            + (f"\n  and {rest} more" if rest > 0 else "")
         )
     result.accepted = bool(result.leaks)
     account["notes"] = [*account["notes"], *(f"accepted leak: {leak}" for leak in result.leaks)]
@@ -89,11 +89,11 @@ def _examine(prepared: ParsedCorpus, folder: Path, account: dict[str, Any], acce
 def told(account: dict[str, Any], found: dict[str, Any]) -> list[Table | str]:
     """The short form of account and audit for the terminal: tables and lines."""
     media = ", ".join(f"{modality} {count}" for modality, count in account["modalities"].items())
-    shared: list[Table | str] = [*pages.overlaps(found, brief=True)]
     parts: list[Table | str] = [
         f"{account['corpus']}: {account['utterances']} utterances ({media}), {len(account['speakers'])} speakers",
         *pages.counts(account),
-        *(shared or ["in two splits: nothing, neither files nor words nor speakers"]),
+        *pages.overlaps(found, brief=True),
+        *pages.compared(account, found),
         *pages.baselines(found, list(account["targets"]), brief=True),
         f"durations: {pages.length(account)}",
     ]

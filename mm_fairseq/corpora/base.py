@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import MMFairseqError
-from ..manifest import CONTEXT, FEATURES, MODALITIES, TEXT_ASR, Manifest, Utterance
+from ..manifest import COLUMNS, CONTEXT, FEATURES, MODALITIES, TEXT_ASR, Manifest, Utterance
 from ..registry import Registry
 from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
@@ -239,10 +239,11 @@ def write(
         examine: a last look at what is to be written; it may add to the account, or raise an error.
 
     Raises:
-        MMFairseqError: `out` is taken, the protocols do not fit the manifest, or as `examine`.
+        MMFairseqError: `out` is taken, a column or the protocols do not fit the manifest, or as `examine`.
     """
     out = Path(os.path.abspath(out))
     check_free(out, overwrite)
+    _check_columns(prepared)
     _check_protocols(prepared)
     counts = account(name, prepared)
     own = f".{out.name}.{socket.gethostname()}"
@@ -309,6 +310,26 @@ def check_free(out: Path, overwrite: bool) -> None:
         raise MMFairseqError(f"{out}: holds other files ({named(foreign)}); give a new or empty folder")
     if found and not overwrite:
         raise MMFairseqError(f"{out}: is already a prepared folder; --overwrite replaces it")
+
+
+def _check_columns(prepared: ParsedCorpus) -> None:
+    """See that no label, vote or attribute would stand in a column that means something else."""
+    fixed = (*COLUMNS, FEATURES)
+    labels = [name for target in prepared.targets for name in (target.name, target.votes) if name]
+    for name in prepared.manifest.extra + labels:
+        if name in fixed:
+            raise MMFairseqError(
+                f"column {name!r}: a target or an attribute can't have the name of a column of every manifest "
+                f"({', '.join(fixed)}); give it another name"
+            )
+    for name in labels:
+        if name in (CONTEXT, TEXT_ASR):
+            raise MMFairseqError(
+                f"column {name!r}: no target can be called so: the column holds "
+                f"{'what was said before' if name == CONTEXT else 'what a recogniser heard'}; give it another name"
+            )
+    if twice := [name for name, count in Counter(prepared.manifest.extra).items() if count > 1]:
+        raise MMFairseqError(f"column {twice[0]!r}: two targets or attributes have this name")
 
 
 def _check_protocols(prepared: ParsedCorpus) -> None:

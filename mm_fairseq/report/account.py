@@ -153,6 +153,25 @@ def overlaps(audit: Json, brief: bool) -> list[Table]:
     return out
 
 
+def compared(account: Json, audit: Json) -> list[str]:
+    """What splits were compared by, in a sentence where they share none of it, and how many files could not be."""
+    named, faults = audit["files"]["named"], audit["files"]["faults"]
+    there = {
+        "files": named > sum(faults.values()),
+        "words": account["modalities"]["text"],
+        "speakers": account["speakers"],
+        "sessions": account["sessions"],
+    }
+    known = [what for what, found in there.items() if found]
+    told = []
+    if not audit["overlaps"]:
+        told.append(f"in two splits: nothing; compared: {', '.join(known) or 'the ids alone'}")
+    if faults:
+        reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in faults.items())
+        told.append(f"{sum(faults.values()):,} of {named:,} files could not be compared: {reasons}")
+    return told
+
+
 def baselines(audit: Json, targets: Sequence[str], brief: bool) -> list[Table]:
     """What a model has to beat, a table for each target and protocol, shares in per cent.
 
@@ -198,6 +217,7 @@ def page(account: Json, audit: Json) -> str:
         audit=audit,
         css=html.style(),
         length=length(account),
+        compared=compared(account, audit),
         sections=[
             ("Counts", [*counts(account), *modalities(account)]),
             ("What splits have in common", overlaps(audit, False)),

@@ -26,7 +26,8 @@ def test_a_table_becomes_a_prepared_folder(table, tmp_path, capsys):
     assert [row.id for row in Manifest.read(out / "manifest.tsv").utterances] == ["a", "b", "c"]
     text = capsys.readouterr().out
     assert "table: 3 utterances (audio 3, text 2, video 0), 0 speakers" in text
-    assert "in two splits: nothing" in text
+    assert "in two splits: nothing; compared: files, words\n" in text
+    assert "could not be compared" not in text
     assert "1 train" in text
 
 
@@ -53,6 +54,18 @@ def test_faults_end_with_one_line_and_status_2(table, tmp_path, capsys):
     assert error.count("\n") == 1
     assert f"{table}:3: utterance 'b': label 'q'" in error
     assert not out.exists()
+
+
+def test_what_could_not_be_compared_is_said(table, tmp_path, capsys, monkeypatch):
+    """As where files vanish after they were looked at."""
+    monkeypatch.setattr("mm_fairseq.corpora.table.fault", lambda file: "")
+    for name in "ab":
+        (tmp_path / f"{name}.wav").unlink()
+    out = tmp_path / "out"
+    assert main(["prepare", "table", str(table), str(out), *OPTIONS, "--classes", "p,q"]) == 0
+    told = "2 of 3 files could not be compared: missing file 2"
+    assert f"in two splits: nothing; compared: files, words\n{told}\n" in capsys.readouterr().out
+    assert told in (out / "account.html").read_text()
 
 
 def test_overwrite(table, tmp_path, capsys):
@@ -104,6 +117,8 @@ def test_leaks_end_with_status_1_and_nothing_written(tmp_path, capsys):
     assert main(command) == 1
     error = capsys.readouterr().err
     assert "--accept-leaks" in error
+    assert error.endswith(": b\n")
+    assert not error.endswith("\n\n")
     assert "protocol 'official', fold '1': 1 of the 1 utterances of valid are in train too: b" in error
     assert sorted(each.name for each in tmp_path.iterdir()) == ["t.csv", "x.wav", "y.wav"]
     assert main([*command, "--accept-leaks"]) == 0

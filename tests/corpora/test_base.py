@@ -5,7 +5,7 @@ import pytest
 
 from mm_fairseq.corpora import CORPORA, Corpus, ParsedCorpus, base
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.manifest import Manifest, Utterance
+from mm_fairseq.manifest import COLUMNS, CONTEXT, FEATURES, TEXT_ASR, Manifest, Utterance
 from mm_fairseq.targets import Target, read_targets
 
 
@@ -149,6 +149,34 @@ def test_bad_protocols(tmp_path, protocols, reason):
     with pytest.raises(MMFairseqError, match=reason):
         base.write("toy", make(protocols=protocols), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *((name, f"column '{name}': a target or an attribute can't .*id, split, .*features") for name in COLUMNS),
+        (FEATURES, "column 'features': a target or an attribute can't"),
+        (CONTEXT, "column 'context': no target can be called so: .*what was said before"),
+        (TEXT_ASR, "column 'text_asr': no target can be called so: .*what a recogniser heard"),
+        ("v", "column 'v': two targets or attributes have this name"),
+    ],
+)
+def test_a_target_with_the_name_of_a_column(tmp_path, name, reason):
+    prepared = make()
+    prepared.targets[0] = Target(name, "single", ("no", "yes"))
+    prepared.manifest.extra[0] = name
+    with pytest.raises(MMFairseqError, match=reason):
+        base.write("toy", prepared, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_attribute_with_the_name_of_a_column(tmp_path):
+    prepared = make()
+    prepared.manifest.extra += [CONTEXT, TEXT_ASR]
+    base.write("toy", prepared, tmp_path / "out")
+    prepared.manifest.extra.append("speaker")
+    with pytest.raises(MMFairseqError, match="column 'speaker': a target or an attribute can't have the name"):
+        base.write("toy", prepared, tmp_path / "other")
 
 
 @pytest.mark.parametrize("apart", [{"official": ("speaker",)}, {"other": ("speakers",)}])

@@ -33,6 +33,7 @@ ACCOUNT = {
     "targets": {"e": {"joy": 7, "": 2}, "v": {"mean": 0.5}},
     "attributes": {"sex": {"f": 1200, "": 850}},
     "speakers": {"ann": 50, "bob": 2000},
+    "sessions": {},
     "splits": {"p": {"1": {"train": split(2000, 6, 0.25), "test": split(50, 1, -1.5)}}},
     "published": {"all": 2051, "classes": 2},
     "seen": {"all": 2050, "classes": 2},
@@ -102,6 +103,34 @@ def test_overlaps():
         ["words of test in train", "3", "40", "5", "50", "10.0"],
         ["file hashes of test in train: LEAK", "3", "40", "5", "50", "10.0"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "files", "told"),
+    [
+        ({}, {}, ["in two splits: nothing; compared: files, words, speakers"]),
+        ({"modalities": {"audio": 9, "text": 0}}, {}, ["in two splits: nothing; compared: files, speakers"]),
+        ({"speakers": {}, "sessions": {"1": 9}}, {}, ["in two splits: nothing; compared: files, words, sessions"]),
+        (
+            {"speakers": {}},
+            {"faults": {"missing_file": 2000, "empty": 50}},
+            [
+                "in two splits: nothing; compared: words",
+                "2,050 of 2,050 files could not be compared: missing file 2,000, empty 50",
+            ],
+        ),
+        (
+            {"speakers": {}, "modalities": {"text": 0}},
+            {"named": 0},
+            ["in two splits: nothing; compared: the ids alone"],
+        ),
+    ],
+)
+def test_only_what_was_compared_is_named(changes, files, told):
+    account = ACCOUNT | changes
+    audit = AUDIT | {"overlaps": [], "files": AUDIT["files"] | {"faults": {}} | files}
+    assert pages.compared(account, audit) == told
+    assert pages.compared(account, audit | {"overlaps": [OVERLAP]}) == told[1:]
 
 
 def test_the_worst_fold_in_brief():
