@@ -1,19 +1,24 @@
 """The lists of wav2vec and fairseq: `train.tsv`, `valid.tsv` (or `dev.tsv`) and `test.tsv`, with labels beside them.
 
-Line 1 of a list is the folder of the recordings, every further line `PATH<tab>SAMPLES`. Line n + 1 of the list is line
-n of the files beside it: labels in `train.emo` (another ending by `--labels`), as `LABEL` or as `NAME<tab>LABEL`, which
-emotion2vec writes; and, where they are there, words in `train.wrd`, or else letters in `train.ltr` (`H I | Y O U |`).
+Line 1 of a list is the folder of the recordings, every further line `PATH<tab>SAMPLES`; a recording whose header tells
+another number of samples is not the one that the list was made of. Line n + 1 of the list is line n of the files beside
+it: labels in `train.emo` (another ending by `--labels`), as `LABEL` or as `NAME<tab>LABEL`, which emotion2vec writes;
+and, where they are there, words in `train.wrd`, or else letters in `train.ltr` (`H I | Y O U |`).
 """
 
 import argparse
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import soundfile
+from tqdm import tqdm
+
 from ..errors import MMFairseqError
 from ..manifest import Utterance
-from .base import CORPORA, Corpus, ParsedCorpus, one_line
+from .base import CORPORA, Corpus, ParsedCorpus, named, one_line
 from .speech_lists import SPLIT_FILES, Entry, add_root, add_target, collect, read_utf8, set_protocol, set_target
 
 
@@ -31,17 +36,24 @@ class Wav2vecTsv(Corpus):
         parser.add_argument(
             "--labels", default="emo", metavar="ENDING", help="of the files of labels (default: emo, as train.emo)"
         )
+        parser.add_argument(
+            "--accept-counts",
+            action="store_true",
+            help="go on where recordings have more or fewer samples than the lists say",
+        )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
         lists = _lists(raw)
         target = args.target.partition(":")[0]
+        samples: dict[str, int] = {}
         found = [
             each
             for split, file in lists.items()
-            for each in _entries(file, split if len(lists) > 1 else "", target, args)
+            for each in _entries(file, split if len(lists) > 1 else "", target, args, samples)
         ]
         entries = _with_ids(found)
         prepared = collect(entries, _common(entries), args)
+        _compare(prepared, entries, samples, args.accept_counts)
         set_target(prepared, entries, args)
         set_protocol(prepared)
         return prepared
@@ -60,8 +72,8 @@ def _lists(raw: Path) -> dict[str, Path]:
     return found
 
 
-def _entries(file: Path, split: str, target: str, args: argparse.Namespace) -> Iterator[Entry]:
-    """The utterances of one list, without ids."""
+def _entries(file: Path, split: str, target: str, args: argparse.Namespace, samples: dict[str, int]) -> Iterator[Entry]:
+    """The utterances of one list, without ids; `samples` receives {path: their number}."""
     head, *lines = _lines(file)
     folder = Path(os.path.abspath(args.root or file.parent / head.strip()))
     if not head.strip() or "\t" in head or not folder.is_dir():
@@ -75,9 +87,9 @@ def _entries(file: Path, split: str, target: str, args: argparse.Namespace) -> I
     if words is None:
         letters = _beside(file, "ltr", len(lines))
     for number, line in enumerate(lines, start=2):
-        path, _, samples = line.partition("\t")
+        path, _, count = line.partition("\t")
         where = f"{file}:{number}"
-        if not path.strip() or not samples.strip().isdecimal() or not int(samples):
+        if not path.strip() or not re.fullmatch("[0-9]{1,18}", count.strip()) or not int(count):
             raise MMFairseqError(f"{where}: expected 'PATH<tab>SAMPLES' with a number above 0, found {line[:80]!r}")
         if ":" in path and not (folder / path).is_file():
             raise MMFairseqError(f"{where}: {path!r}: places inside archives (PATH:OFFSET:LENGTH) are not read")
@@ -87,7 +99,34 @@ def _entries(file: Path, split: str, target: str, args: argparse.Namespace) -> I
             text=one_line(words[number - 2] if words else _spoken(letters[number - 2]) if letters else ""),
             labels={target: _label(labels[number - 2], path.strip(), f"{labels.file}:{number - 1}")},
         )
-        yield Entry(row, os.path.normpath(folder / path.strip()), file, number)
+        entry = Entry(row, os.path.normpath(folder / path.strip()), file, number)
+        samples[entry.path] = int(count)
+        yield entry
+
+
+def _compare(prepared: ParsedCorpus, entries: Sequence[Entry], samples: dict[str, int], accept: bool) -> None:
+    """Compare the lists with the headers of the recordings; what only other libraries read is passed over.
+
+    Raises:
+        MMFairseqError: they differ in the number of samples, and `accept` is False; names file and line.
+    """
+    kept = {row.id for row in prepared.manifest.utterances}
+    used = [entry for entry in entries if entry.row.id in kept]
+    differ = []
+    for entry in tqdm(used, desc="headers", unit="file", disable=None if len(used) > 1000 else True, leave=False):
+        try:
+            frames = soundfile.info(entry.path).frames
+        except (soundfile.SoundFileError, OSError, TypeError):
+            continue  # the audit and binarize tell of files that nothing reads
+        if frames != samples[entry.path]:
+            differ.append(f"{entry.where}: {samples[entry.path]} samples in the list, {frames} in the recording")
+    if not differ:
+        return
+    if not accept:
+        raise MMFairseqError(
+            f"{named(differ)}; the list was made of other files: make it anew, or go on by --accept-counts"
+        )
+    prepared.notes.append(f"accepted: recordings that differ from the lists: {named(differ)}")
 
 
 class _Column(list[str]):

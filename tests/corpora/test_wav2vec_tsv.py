@@ -1,8 +1,10 @@
 """wav2vec's lists: the toy in their form, and what may be wrong with them."""
 
+import re
 import shutil
 
 import pytest
+import soundfile
 
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.toy import wav2vec_tsv as toy
@@ -79,7 +81,7 @@ def test_the_same_name_in_two_folders(raw, parse):
     copied.parent.mkdir()
     shutil.copyfile(raw / "wavs" / listed, copied)
     for name, line in (
-        ("test.tsv", f"{copied.relative_to(raw / 'wavs')}\t9000"),
+        ("test.tsv", f"{copied.relative_to(raw / 'wavs')}\t{soundfile.info(copied).frames}"),
         ("test.emo", "sad"),
         ("test.wrd", "A"),
     ):
@@ -102,6 +104,8 @@ def test_the_same_name_in_two_folders(raw, parse):
             "00/x.wav",
             r"train.tsv:3: expected 'PATH<tab>SAMPLES' with a number above 0, found '00/x.wav'",
         ),
+        ("train.tsv", 3, "00/x.wav\t1\u00b2", r"train.tsv:3: expected 'PATH<tab>SAMPLES'"),
+        ("train.tsv", 3, f"00/x.wav\t{'9' * 5000}", r"train.tsv:3: expected 'PATH<tab>SAMPLES'"),
         ("train.tsv", 3, "00/x.wav\t0", r"train.tsv:3: expected 'PATH<tab>SAMPLES'"),
         ("train.tsv", 3, "00/x.wav\t9", r"train.emo:2: '00-0001' is another utterance than '00/x.wav' of the list"),
         ("train.tsv", 3, "a.zip:3:40\t9", r"train.tsv:3: 'a.zip:3:40': places inside archives"),
@@ -122,6 +126,29 @@ def test_faults_of_a_line(raw, parse, file, number, line, told):
         return
     with pytest.raises(MMFairseqError, match=told):
         parse("wav2vec_tsv", raw, *options)
+
+
+def test_samples_that_the_recordings_do_not_have(raw, parse):
+    lines = (raw / "train.tsv").read_text().splitlines()
+    path, count = lines[2].split("\t")
+    change(raw / "train.tsv", 3, f"{path}\t{int(count) + 1}")
+    change(raw / "test.tsv", 2, (raw / "test.tsv").read_text().splitlines()[1].split("\t")[0] + "\t7")
+    told = (
+        rf"train.tsv:3: utterance '00-0001': {int(count) + 1} samples in the list, {count} in the recording, .*"
+        r"test.tsv:2: utterance '06-\d+': 7 samples in the list, \d+ in the recording"
+    )
+    with pytest.raises(MMFairseqError, match=f"{told}; the list was made of other files: make it anew, or go on by"):
+        parse("wav2vec_tsv", raw)
+    prepared = parse("wav2vec_tsv", raw, "--accept-counts")
+    assert len(prepared.manifest) == COUNT
+    [note] = [note for note in prepared.notes if note.startswith("accepted: recordings that differ")]
+    assert re.search(told, note)
+
+
+def test_what_soundfile_does_not_read_is_not_compared(raw, parse):
+    path = (raw / "train.tsv").read_text().splitlines()[1].split("\t")[0]
+    (raw / "wavs" / path).write_bytes(b"of another kind")
+    assert len(parse("wav2vec_tsv", raw).manifest) == COUNT
 
 
 def test_a_label_that_train_lacks(raw, parse):
