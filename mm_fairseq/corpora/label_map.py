@@ -70,6 +70,8 @@ def read(path: Path) -> LabelMap:
     Raises:
         MMFairseqError: the file is missing, is not TOML, or holds anything but tables of names.
     """
+    if path.is_dir():
+        raise MMFairseqError(f"--label-map {path}: is a folder; give the file")
     if not path.is_file():
         raise MMFairseqError(f"--label-map {path}: no such file")
     try:
@@ -96,6 +98,11 @@ def read(path: Path) -> LabelMap:
                 names[target][old] = _label(label_map, target, old, new, empty=True)
     if not names:
         raise MMFairseqError(f"{path}: changes nothing; begin with [TARGET], as [emotion]")
+    if empty := [target for target in names if not names[target] and target not in classes]:
+        raise MMFairseqError(
+            f'{label_map.where(empty[0])}: [{empty[0]}] changes nothing; below it stand lines OLD = "NEW", or '
+            f"{CLASSES} = [...] in another order"
+        )
     return label_map
 
 

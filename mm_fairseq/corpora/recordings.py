@@ -43,6 +43,8 @@ def fault(file: Path) -> str:
         return MISSING
     except OSError as error:
         return f"it can't be read: {error.strerror}"
+    except ValueError:
+        return f"{file.name!r} is no path: it holds a zero byte"
 
 
 def archive_hint(raw: Path) -> str:

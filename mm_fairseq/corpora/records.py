@@ -76,6 +76,8 @@ def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto", te
 
 
 def _decoded(file: Path) -> str:
+    if file.is_dir():
+        raise MMFairseqError(f"{file}: is a folder; give the file{archive_hint(file)}")
     if not file.is_file():
         raise MMFairseqError(f"{file}: no such file{archive_hint(file)}")
     if is_pointer(file):

@@ -30,7 +30,9 @@ SPLIT_NAMES = {
     "evaluation": "test",
 }
 
+MEDIA = ("audio", "video", FEATURES)
 
+_CONTROL = re.compile(r"[\t\n\r\x00]")
 _FRAGMENT = re.compile(r"#(t|xywh)=.*$")
 
 
@@ -164,7 +166,13 @@ class Table(Corpus):
         wishes: Sequence[Wish],
         attributes: dict[str, str],
     ) -> list[Utterance]:
-        values = [{name: one_line(record.fields[column]) for name, column in columns.items()} for record in records]
+        values = [
+            {
+                name: (str.strip if name in MEDIA else one_line)(record.fields[column])
+                for name, column in columns.items()
+            }
+            for record in records
+        ]
         ids = [value["id"] for value in values] if "id" in columns else make_ids(values)
         lines: dict[str, int] = {}
         rows = []
@@ -177,7 +185,7 @@ class Table(Corpus):
             lines[name] = record.line
             if "split" in columns:
                 value["split"] = _split(value["split"], f"{where}: column {columns['split']!r}")
-            for field in ("audio", "video", FEATURES):
+            for field in MEDIA:
                 value[field] = relative(value.get(field, ""), root, where)
             labels: dict[str, str] = {}
             for wish in wishes:
@@ -328,10 +336,12 @@ def relative(path: str, root: Path, where: str) -> str:
     """`path` (with its media fragment) relative to `root`, with forward slashes; "" stays "".
 
     Raises:
-        MMFairseqError: an absolute path outside `root`.
+        MMFairseqError: an absolute path outside `root`, or a sign that no path in a manifest can have.
     """
     if not path:
         return ""
+    if _CONTROL.search(path):
+        raise MMFairseqError(f"{where}: {path!r}: a path must hold no tab, line break or zero byte")
     if os.path.isabs(path):
         inside = os.path.relpath(path, root)
         if inside.split(os.sep)[0] == os.pardir:

@@ -81,7 +81,9 @@ def test_an_archive_in_place_of_a_table(tmp_path, parse):
     (tmp_path / "release.zip").write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(MMFairseqError, match=r"release.zip: no table; release.zip is an archive: extract it first"):
         parse("table", tmp_path / "release.zip", *TABLE)
-    with pytest.raises(MMFairseqError, match=r"no such file; there are archives in .*: extract release.zip first"):
+    with pytest.raises(
+        MMFairseqError, match=r": is a folder; give the file; there are archives in .*: extract release.zip first"
+    ):
         parse("table", tmp_path, *TABLE)
 
 

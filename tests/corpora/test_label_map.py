@@ -139,6 +139,7 @@ def test_what_was_left_out_before_stays_counted_and_files_of_rows_go_with_them(r
         ('[emotion]\nchange language = "x"\n', r"at line 2, column \d+\); expected TOML.*in quotation marks"),
         ('exc = "hap"\n', r"'exc' stands in no table; begin with \[TARGET\]"),
         ("# nothing\n", r"changes nothing"),
+        ("# a\n[emotion]\n", r"toml:2: \[emotion\] changes nothing; below it stand lines OLD = \"NEW\""),
     ],
 )
 def test_faults_name_file_and_line(read, text, message):
@@ -149,6 +150,8 @@ def test_faults_name_file_and_line(read, text, message):
 
 
 def test_files_that_are_none(tmp_path):
+    with pytest.raises(MMFairseqError, match=r"--label-map .*: is a folder; give the file"):
+        label_map.read(tmp_path)
     with pytest.raises(MMFairseqError, match=r"--label-map .*none\.toml: no such file"):
         label_map.read(tmp_path / "none.toml")
     (tmp_path / "a.toml").write_bytes('[emotion]\n"bo\xdf" = ""\n'.encode("latin-1"))

@@ -32,6 +32,7 @@ def test_pointers_and_empty_files(tmp_path):
     assert fault(file) == EMPTY
     assert fault(tmp_path) == FOLDER
     assert fault(file / "inside.wav") == fault(tmp_path / "none.wav") == MISSING
+    assert fault(tmp_path / "a\x00.wav") == "'a\\x00.wav' is no path: it holds a zero byte"
     file.write_text(LFS + "x" * 1024)
     assert not is_pointer(file)
     assert fault(file) == ""

@@ -214,6 +214,23 @@ def test_quoted_line_breaks_become_spaces(tmp_path, parse):
     assert prepared.manifest.utterances[0].text == "one, two"
 
 
+@pytest.mark.parametrize("sign", ["\x00", "\n", "\t"])
+def test_signs_that_no_path_can_have(tmp_path, parse, sign):
+    path = table(tmp_path, [f'"a{sign}b.wav",x,S1,train,p', "b.wav,x\x00y,S2,train,q"])
+    with pytest.raises(MMFairseqError, match=r"csv:2: utterance .*: 'a.{2,4}b.wav': a path must hold no tab, line bre"):
+        parse("table", path, *COLUMNS, *EMOTION)
+    path.write_text(path.read_text().replace(sign + "b.wav", ".wav", 1))
+    record(tmp_path, ["a.wav"])
+    assert parse("table", path, *COLUMNS, *EMOTION).manifest.utterances[1].text == "xy"
+
+
+def test_a_path_keeps_its_spaces(tmp_path, parse):
+    (tmp_path / "a  b.wav").write_text("x")
+    path = table(tmp_path, [" a  b.wav ,x  y,S1,train,p", "b.wav,x,S2,train,q"])
+    row = parse("table", path, *COLUMNS, *EMOTION).manifest.utterances[0]
+    assert (row.audio, row.text) == ("a  b.wav", "x y")
+
+
 @pytest.mark.parametrize(("name", "split"), [*SPLIT_NAMES.items(), ("Train", "train"), ("VAL", "valid")])
 def test_split_names(tmp_path, parse, name, split):
     path = table(tmp_path, [f"a.wav,x,S,{name},p", "b.wav,x,S,train,p", "c.wav,x,S,train,q"])
