@@ -7,6 +7,6 @@
 # Interrupted, it goes on where it was when it is started again.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-flags=(--accept-missing)
+flags=(--accept-counts --accept-missing)
 valued=(--root --target --classes --labels)
 build wav2vec_tsv "$@"

@@ -19,13 +19,13 @@ from typing import NamedTuple
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest, Utterance
 from ..targets import SEPARATOR, Target
+from ._feature_files import SPLIT_NAMES
 from .base import SPLITS, ParsedCorpus, check_row, named, one_line
 from .features import SINGLE, Features, modalities_of
 from .recordings import Faults, archive_hint, mp4_tracks
 from .records import read_columns
 
 RANGE = (-3.0, 3.0)
-MODES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 COLUMNS = ("video_id", "clip_id", "text", "label", "mode")
 JOINT = "$_$"
 CUT_OFF = "no index in it, as of an mp4 that was cut off: extract or fetch it again"
@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser, labels: str) -> None:
     parser.add_argument(
         "--accept-missing",
         action="store_true",
-        help="go on with what there is of clips whose recording is missing, empty, cut off or a git-lfs pointer, and "
-        "without labels that have no sentence",
+        help="raw form and MMSA: go on with what there is of clips whose recording is missing, empty, cut off or a "
+        "git-lfs pointer, and without labels that have no sentence",
     )
     parser.add_argument(
         "--accept-counts", action="store_true", help="go on where the splits have not the published sizes"
@@ -131,7 +131,7 @@ def form_of(raw: Path, transcripts: str, args: argparse.Namespace, own: Sequence
             f"{raw}: neither the raw release ({transcripts}) nor the form of MMSA (label.csv and Raw/) nor a feature "
             f"file{archive_hint(raw)}"
         )
-    known = {"raw": {"labels", *own}, "mmsa": {"single_labels"}}
+    known = {"raw": {"labels", "accept_missing", *own}, "mmsa": {"single_labels", "accept_missing"}}
     known["features"] = {"single_labels", "number_ids"}
     for name in sorted(set().union(*known.values()) - known[form]):
         if getattr(args, name) not in (None, False):
@@ -315,13 +315,13 @@ def of_mmsa(raw: Path, single: bool) -> tuple[list[Clip], list[Target]]:
         place, fields = f"{file}:{record.line}", record.fields
         video, clip = _names(place, fields["video_id"], fields["clip_id"])
         mode = fields["mode"].strip()
-        if mode not in MODES:
-            raise MMFairseqError(f"{place}: column 'mode': {mode!r} is none of {', '.join(MODES)}")
+        if mode not in SPLIT_NAMES:
+            raise MMFairseqError(f"{place}: column 'mode': {mode!r} is none of {', '.join(SPLIT_NAMES)}")
         numbers = {"sentiment": _number(place, "label", fields["label"])}
         numbers |= {name: _number(place, column, fields[column]) for column, name in letters.items()}
         both = Recording(f"Raw/{video}/{clip}.mp4", False)
         text = one_line(fields["text"])
-        clips.append(Clip(place, record.line, video, clip, MODES[mode], text, both, both, numbers))
+        clips.append(Clip(place, record.line, video, clip, SPLIT_NAMES[mode], text, both, both, numbers))
     names = ["sentiment", *letters.values()]
     return clips, [Target(name, "regression") for name in names]
 

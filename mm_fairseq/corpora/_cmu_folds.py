@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MMFairseqError
+from ._feature_files import SPLIT_NAMES
 from .base import SPLITS, named, read_text
 
 VARIABLES = {f"standard_{split}_fold": split for split in SPLITS}
-NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 
 
 def read_folds(path: Path) -> dict[str, str]:
@@ -47,15 +47,19 @@ def read_folds(path: Path) -> dict[str, str]:
 
 
 def _of_python(path: Path) -> dict[str, Any]:
-    lists = {}
     try:
-        for node in ast.parse(read_text(path)).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                split = VARIABLES.get(node.targets[0].id)
-                if split:
-                    lists[split] = ast.literal_eval(node.value)
+        statements = ast.parse(read_text(path)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise MMFairseqError(f"{path}: not Python, or a fold that is no plain list: {error}") from None
+        raise MMFairseqError(f"{path}: not Python: {error}") from None
+    lists = {}
+    for node in statements:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            try:
+                if name in VARIABLES:
+                    lists[VARIABLES[name]] = ast.literal_eval(node.value)
+            except (ValueError, TypeError, RecursionError, MemoryError):  # whose text would show an object's address
+                raise MMFairseqError(f"{path}:{node.lineno}: {name} is no plain list of texts") from None
     return lists
 
 
@@ -66,4 +70,8 @@ def _of_json(path: Path) -> dict[str, Any]:
         raise MMFairseqError(f"{path}: neither a Python file of folds (.py) nor JSON: {error}") from None
     if not isinstance(content, dict):
         raise MMFairseqError(f'{path}: expected {{"train": [...], "valid": [...], "test": [...]}}')
-    return {NAMES[name]: videos for name, videos in content.items() if name in NAMES}
+    lists: dict[str, Any] = {}
+    for name, videos in content.items():
+        if (split := SPLIT_NAMES.get(name)) and lists.setdefault(split, videos) is not videos:
+            raise MMFairseqError(f"{path}: {name!r} is a second list of {split}")
+    return lists

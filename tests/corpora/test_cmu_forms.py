@@ -163,6 +163,15 @@ def test_feature_files(tmp_path, parse, corpus):
     assert {name: stored[name].shape for name in stored} == {"audio": (2, 3), "text": (4, 3), "video": (4, 3)}
 
 
+@pytest.mark.parametrize(
+    ("option", "forms"),
+    [("--accept-missing", "raw and mmsa"), ("--labels=x.csd", "raw"), ("--emotion-threshold=1", "raw")],
+)
+def test_options_that_feature_files_do_not_know(tmp_path, parse, option, forms):
+    with pytest.raises(MMFairseqError, match=rf"{option.partition('=')[0]}: is for {forms}; .* has the form features"):
+        parse("cmu_mosei", write_pickle(tmp_path / "a.pkl", [0, 1]), option)
+
+
 def test_features_out_of_range_or_of_another_corpus(tmp_path, parse):
     with pytest.raises(
         MMFairseqError, match=r"a.pkl: split 'train': row 1: sentiment 3.2 is not a number from -3 to 3"

@@ -170,8 +170,11 @@ def test_folds_are_read_and_never_run(raw, parse, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.py", "standard_train_fold=open('x').read()", "not Python, or a fold that is no plain list"),
-        ("a.py", "standard_train_fold=[", "not Python, or a fold that is no plain list"),
+        ("a.py", "\n\nstandard_train_fold=open('x').read()", None),
+        ("a.py", "x = 1\n\nstandard_train_fold=[a, 'b']", None),
+        ("a.py", "\n\nstandard_train_fold={['a']: 1}", None),
+        ("a.py", "standard_train_fold=[", "not Python: .*never closed"),
+        ("a.py", f"standard_train_fold={'[' * 5000}", "not Python: "),
         (
             "a.py",
             "standard_train_fold=['a']\nstandard_valid_fold=['b']\n",
@@ -180,12 +183,15 @@ def test_folds_are_read_and_never_run(raw, parse, tmp_path):
         ("a.py", "standard_train_fold=[1]\n", "no list of videos for train"),
         ("a.json", "{", "neither a Python file of folds"),
         ("a.json", "[]", "expected {"),
+        ("a.json", "[" * 200_000, "neither a Python file of folds"),
+        ("a.json", '{"train": ["a"], "val": ["b"], "dev": ["b"], "test": ["c"]}', "'dev' is a second list of valid"),
         ("a.json", '{"train": ["a"], "valid": ["b"], "test": ["a"]}', "video 'a' stands in train and in test"),
     ],
 )
 def test_folds_that_are_none(raw, parse, tmp_path, name, content, reason):
     text(tmp_path / name, content)
-    with pytest.raises(MMFairseqError, match=f"{name}: {reason}"):
+    told = f"{name}: {reason}" if reason else r"a.py:3: standard_train_fold is no plain list of texts$"
+    with pytest.raises(MMFairseqError, match=told):
         parse("cmu_mosei", raw, "--folds", str(tmp_path / name))
     with pytest.raises(MMFairseqError, match="no such file of folds"):
         parse("cmu_mosei", raw, "--folds", str(tmp_path / "nothing.py"))
