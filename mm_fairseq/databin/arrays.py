@@ -7,7 +7,7 @@ of an index is touched.
 import mmap
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,18 +16,47 @@ from ..errors import MMFairseqError
 FEW = 512  # rows that are read one by one; more go through a map that is closed again
 
 
+class Seen(NamedTuple):
+    """A file as it was when it was looked at: another one under its name differs in one of these."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Seen":
+        """What `os.stat` or `os.fstat` says."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def check(self, path: str | os.PathLike, descriptor: int) -> None:
+        """See that an open file is this one.
+
+        Raises:
+            MMFairseqError: it is another one, or was written to.
+        """
+        if Seen.of(os.fstat(descriptor)) != self:
+            raise MMFairseqError(f"{path}: changed since it was opened; open the data-bin again")
+
+
 class FileArray:
     """An array in a file, of which what is asked for is copied into memory and nothing else; cheap to pickle and fork.
+
+    Whoever reads it first opens the file for itself, which may be long after; that it is still the same file is seen.
 
     Args:
         path: the file.
         dtype: of the elements.
         shape: of the array; the first axis is the one that is indexed.
         start: where it begins in the file, in bytes.
+        seen: the file, where it was looked at before; else it is now.
     """
 
-    def __init__(self, path: str | os.PathLike, dtype: Any, shape: tuple[int, ...], start: int = 0) -> None:
+    def __init__(
+        self, path: str | os.PathLike, dtype: Any, shape: tuple[int, ...], start: int = 0, seen: Seen | None = None
+    ) -> None:
         self.path, self.dtype, self.shape, self._start = Path(path), np.dtype(dtype), shape, start
+        self._seen = seen or Seen.of(os.stat(path))
         self._row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
         self._descriptor: int | None = None
 
@@ -45,13 +74,13 @@ class FileArray:
                 if header is None:
                     raise ValueError(f"npy version {version}")
                 shape, fortran, dtype = header(file)
-                start, size = file.tell(), os.fstat(file.fileno()).st_size
+                start, seen = file.tell(), Seen.of(os.fstat(file.fileno()))
         except (OSError, ValueError) as error:
             raise MMFairseqError(f"{path}: not an array of a data-bin ({error}); binarize again") from error
         expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if size != expected or fortran or dtype.hasobject or not shape:
-            raise MMFairseqError(f"{path}: {size} bytes, {expected} are needed; binarize again")
-        return cls(path, dtype, shape, start)
+        if seen.size != expected or fortran or dtype.hasobject or not shape:
+            raise MMFairseqError(f"{path}: {seen.size} bytes, {expected} are needed; binarize again")
+        return cls(path, dtype, shape, start, seen)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -83,7 +112,7 @@ class FileArray:
         return self[:].tolist()
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
-        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        with mmap.mmap(self._open(), 0, access=mmap.ACCESS_READ) as pages:
             mapped: np.ndarray = np.ndarray(self.shape, self.dtype, pages, self._start)
             found = mapped[rows]
             del mapped  # or the map could not be closed
@@ -93,16 +122,29 @@ class FileArray:
         return np.frombuffer(raw, self.dtype).reshape(-1, *self.shape[1:])
 
     def _read(self, first: int, count: int) -> bytes:
-        if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = self._open()
         wanted, place = count * self._row, self._start + first * self._row
-        raw = os.pread(self._descriptor, wanted, place)
+        raw = os.pread(descriptor, wanted, place)
         while len(raw) < wanted:
-            more = os.pread(self._descriptor, wanted - len(raw), place + len(raw))
+            more = os.pread(descriptor, wanted - len(raw), place + len(raw))
             if not more:
                 raise MMFairseqError(f"{self.path}: cut short since it was opened; open the data-bin again")
             raw += more
         return raw
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            try:
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise MMFairseqError(f"{self.path}: gone since it was opened; open the data-bin again") from error
+            try:
+                self._seen.check(self.path, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+        return self._descriptor
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_descriptor": None}

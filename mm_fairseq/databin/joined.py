@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MMFairseqError
-from .arrays import FileArray, Numbers
+from .arrays import FileArray, Numbers, Seen
 from .format import DTYPES, open_shard, shard_paths
 from .writer import write_atomic
 
@@ -118,7 +118,8 @@ def read(folder: str | os.PathLike) -> Joined | None:
             head = file.read(_HEADER.size)
             magic, version, code, dim, count, shards, has_lengths, crc = _HEADER.unpack(head)
             size = ENTRY.itemsize * shards + 8 * (count + 1 + (count if has_lengths else 0))
-            if (magic, version) != (MAGIC, VERSION) or os.fstat(file.fileno()).st_size != _HEADER.size + size:
+            seen = Seen.of(os.fstat(file.fileno()))
+            if (magic, version) != (MAGIC, VERSION) or seen.size != _HEADER.size + size:
                 return None
             found = zlib.crc32(head[:_CRC_AT])
             while chunk := file.read(_CHUNK):
@@ -130,10 +131,10 @@ def read(folder: str | os.PathLike) -> Joined | None:
     names = {number: name for name, number in DTYPES.items()}
     dtype = np.dtype(names[code]).newbyteorder("<")
     place = _HEADER.size
-    table = FileArray(path, ENTRY, (shards,), place)
+    table = FileArray(path, ENTRY, (shards,), place, seen)
     place += ENTRY.itemsize * shards
-    offsets = FileArray(path, "<i8", (count + 1,), place)
-    lengths = FileArray(path, "<i8", (count,), place + 8 * (count + 1)) if has_lengths else None
+    offsets = FileArray(path, "<i8", (count + 1,), place, seen)
+    lengths = FileArray(path, "<i8", (count,), place + 8 * (count + 1), seen) if has_lengths else None
     entries = table[:]
     if not _are_there(folder, entries["elements"] * dtype.itemsize):
         return None

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import MMFairseqError
 from ..manifest import Utterance, parse_row, read_head
 from ..targets import Target
-from .arrays import FileArray, Numbers
+from .arrays import FileArray, Numbers, Seen
 from .labels import encode
 from .writer import save_array, write_atomic
 
@@ -39,13 +39,14 @@ class ManifestRows(Sequence[Utterance]):
         path: of the manifest.
         header: the names of its columns.
         offsets: where rows begin, in bytes. Shape (N + 1).
+        seen: the file, when it was seen to have these rows.
     """
 
-    def __init__(self, path: Path, header: list[str], offsets: Numbers) -> None:
+    def __init__(self, path: Path, header: list[str], offsets: Numbers, seen: Seen) -> None:
         self.path, self.header, self.offsets = path, header, offsets
         first, last = int(offsets[0]), int(offsets[len(offsets) - 1])
-        self._text = FileArray(path, "u1", (last,))
-        self._first = first
+        self._text = FileArray(path, "u1", (last,), 0, seen)
+        self._first, self._seen = first, seen
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -67,6 +68,7 @@ class ManifestRows(Sequence[Utterance]):
 
     def __iter__(self) -> Iterator[Utterance]:
         with open(self.path, "rb") as file:
+            self._seen.check(self.path, file.fileno())
             file.seek(self._first)
             for row in range(len(self)):
                 yield self._parse(file.readline(), row)
@@ -167,7 +169,7 @@ def read_lookup(data_bin: Path) -> Lookup | None:
         about: dict[str, Any] = json.loads(path.read_bytes())
         told, rows = about["manifest"], about["rows"]
         targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in about["targets"]]
-        offsets = FileArray.npy(data_bin / ROWS)
+        offsets, seen = FileArray.npy(data_bin / ROWS), Seen.of(os.stat(data_bin / MANIFEST))
         if len(offsets) != rows + 1 or not _is_of(data_bin / MANIFEST, path, told["bytes"], told["crc32"]):
             return None
     except FileNotFoundError:
@@ -176,9 +178,10 @@ def read_lookup(data_bin: Path) -> Lookup | None:
         logger.warning("%s: damaged (%s); the manifest is read instead", path, error)
         return None
     with open(data_bin / MANIFEST, "rb") as file:
+        seen.check(data_bin / MANIFEST, file.fileno())
         lines = [file.readline().decode("utf-8-sig").rstrip("\n") for _ in range(2)]
     root, header, extra = read_head(data_bin / MANIFEST, lines)
-    manifest = StoredManifest(root, extra, ManifestRows(data_bin / MANIFEST, header, offsets))
+    manifest = StoredManifest(root, extra, ManifestRows(data_bin / MANIFEST, header, offsets, seen))
     return Lookup(manifest, {target.name: target for target in targets})
 
 

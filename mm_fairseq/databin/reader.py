@@ -97,7 +97,7 @@ class StreamReader:
         path, _, receipt = shard_paths(self.folder, shard)
         entry = self.index.table[shard]
         if not self._known[shard]:
-            self._compare(receipt, bytes(entry["idx"]))
+            self._compare(receipt, (bytes(entry["bin"]), bytes(entry["idx"])))
             self._known[shard] = True
         elements = int(entry["elements"])
         if not elements:
@@ -107,13 +107,14 @@ class StreamReader:
         with open(path, "rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.dtype)
 
-    def _compare(self, receipt: Path, digest: bytes) -> None:
+    def _compare(self, receipt: Path, digests: tuple[bytes, bytes]) -> None:
         """See that a shard is the one that the joined index was made of."""
         try:
-            found = bytes.fromhex(json.loads(receipt.read_bytes())["sha256"]["idx"])
+            sums = json.loads(receipt.read_bytes())["sha256"]
+            found = (bytes.fromhex(sums["bin"]), bytes.fromhex(sums["idx"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MMFairseqError(f"{receipt}: not a receipt of a shard ({error!r}): binarize again") from error
-        if found != digest:
+        if found != digests:
             raise MMFairseqError(
                 f"{receipt}: the shard was changed since {joined.NAME} was made of it; open it again, or go on with "
                 f"`mm-fairseq {'extract' if '@' in self.folder.name else 'binarize'} --resume`"

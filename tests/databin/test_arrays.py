@@ -1,5 +1,6 @@
 """Arrays in files against the same arrays in memory."""
 
+import os
 import pickle
 
 import numpy as np
@@ -37,3 +38,34 @@ def test_a_cut_file_is_named(tmp_path):
         (tmp_path / "a.npy").write_bytes(raw[:size])
         with pytest.raises(MMFairseqError, match=r"a\.npy.*binarize again"):
             FileArray.npy(tmp_path / "a.npy")
+
+
+def replace(path, array):
+    np.save(path.with_name("new.npy"), array)
+    path.with_name("new.npy").replace(path)
+
+
+def overwrite(path, array):
+    with open(path, "r+b") as file:
+        np.save(file, array)
+    os.utime(path, ns=(1, 1))  # a clock may be too coarse to tell
+
+
+@pytest.mark.parametrize("rows", [0, slice(1, 4), np.array([4, 0]), np.full(FEW + 1, 3)], ids=str)
+@pytest.mark.parametrize("change", [replace, overwrite])
+def test_another_file_of_that_name_is_not_read(tmp_path, change, rows):
+    """A worker that opens an array when the data-bin was binarized anew would give others' labels."""
+    np.save(tmp_path / "a.npy", np.arange(5))
+    found, opened = FileArray.npy(tmp_path / "a.npy"), FileArray.npy(tmp_path / "a.npy")
+    assert opened[0] == 0
+    sent = pickle.dumps(opened)
+    change(tmp_path / "a.npy", np.arange(100, 105))
+    for array in (found, pickle.loads(sent)):
+        with pytest.raises(MMFairseqError, match=r"a\.npy: changed since it was opened; open the data-bin again"):
+            array[rows]
+    assert FileArray.npy(tmp_path / "a.npy")[4] == 104
+    if change is replace:
+        assert np.array_equal(opened[:], np.arange(5))
+        (tmp_path / "a.npy").unlink()
+        with pytest.raises(MMFairseqError, match=r"a\.npy: gone since it was opened"):
+            found[rows]

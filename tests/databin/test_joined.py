@@ -157,3 +157,21 @@ def test_streams_and_shards_may_be_links(plain, tmp_path):
     (disk / "shard-00003.bin").unlink()
     with pytest.raises(MMFairseqError, match=r"shard-00003\.bin: missing"):
         StreamReader(plain)
+
+
+def test_a_shard_of_other_bytes_in_the_same_lengths_is_seen(plain):
+    write_shard(plain, 2, [np.full(size, -1, np.int16) for size in SIZES[3:6]], "int16")
+    with pytest.raises(MMFairseqError, match=r"shard-00002\.json: .*changed since joined\.idx was"):
+        StreamReader(plain)[4]
+
+
+def test_an_index_of_another_stream_is_not_read(plain):
+    reader = StreamReader(plain)
+    assert len(reader[0]) == 3
+    sent = pickle.dumps(reader)
+    raw = (plain / joined.NAME).read_bytes()
+    (plain / "new").write_bytes(raw)
+    (plain / "new").replace(plain / joined.NAME)
+    with pytest.raises(MMFairseqError, match=r"joined\.idx: changed since it was opened"):
+        pickle.loads(sent)[0]
+    assert len(reader[2]) == 5  # opened before

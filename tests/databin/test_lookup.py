@@ -133,6 +133,7 @@ def test_without_it_all_is_read(own, content):
 
 def test_a_manifest_cut_while_it_is_open_is_named(own):
     rows = DataBin(own).manifest.utterances
+    assert rows[0].id == "utt000"
     path = own / "manifest.tsv"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(MMFairseqError, match=r"manifest\.tsv: cut short since it was opened"):
@@ -147,3 +148,27 @@ def test_bytes_depend_on_the_content_alone(own):
     before = {name: (own / name).read_bytes() for name in files}
     write_lookup(own, EVERY_KIND, Manifest.read(own / "manifest.tsv").utterances)
     assert {name: (own / name).read_bytes() for name in files} == before
+
+
+def test_a_manifest_of_another_data_bin_is_not_read(own, tmp_path):
+    rows = DataBin(own).manifest.utterances
+    sent = pickle.dumps(rows)
+    shutil.copyfile(own / "manifest.tsv", tmp_path / "other")
+    (tmp_path / "other").replace(own / "manifest.tsv")
+    for read in (lambda: rows[0], lambda: list(rows), lambda: pickle.loads(sent)[3:5]):
+        with pytest.raises(MMFairseqError, match=r"manifest\.tsv: changed since it was opened"):
+            read()
+    assert DataBin(own).manifest.utterances[0].id == "utt000"
+
+
+def test_labels_of_another_data_bin_are_not_read(own, folder):
+    """What a worker sees that starts when the data-bin was binarized anew."""
+    kind = kind_of(EVERY_KIND[0])
+    labels = DataBin(own).labels(kind)
+    assert isinstance(labels, StoredLabels)
+    sent = pickle.dumps(labels)
+    own.rename(own.with_name("old"))
+    shutil.copytree(folder, own)
+    with pytest.raises(MMFairseqError, match=r"labels/.*: changed since it was opened"):
+        pickle.loads(sent).truths(ORDER)
+    assert len(DataBin(own).labels(kind).truths(ORDER)) == len(ORDER)
