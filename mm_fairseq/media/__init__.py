@@ -1,5 +1,6 @@
 """A file to an array: decode, resample, tokenise, find the face. Bounded and checked; a failure is a `MediaError`."""
 
+import errno
 import math
 import os
 import stat
@@ -10,6 +11,20 @@ from ..errors import MMFairseqError
 
 SPAN_TOLERANCE = 0.1  # seconds that a span may reach beyond the end of its file
 MAX_SECONDS = 600.0  # longest utterance decoded unless the caller allows more
+
+# Faults of a machine, its disks or its network, which may be gone tomorrow: no file is to be set aside for them.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "ETIMEDOUT", "ENOTCONN", "ECONNRESET"),
+        *("ECONNABORTED", "ECONNREFUSED", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOBUFS"),
+        *("ENOLINK", "EREMOTEIO", "ESHUTDOWN", "ENODEV"),
+    )
+    if hasattr(errno, name)
+)
+# Decoders say these of damaged files too.
+_OF_DECODERS = {errno.EIO, errno.ENOMEM, errno.EAGAIN}
+_CHUNK = 1 << 22
 
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -40,6 +55,7 @@ def check_file(path: str | os.PathLike) -> Path:
 
     Raises:
         MediaError: missing_file, not_regular, empty or git_lfs_pointer.
+        OSError: the machine, its disk or its network is at fault.
     """
     path = Path(path)
     try:
@@ -51,6 +67,7 @@ def check_file(path: str | os.PathLike) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("missing_file", f"{path}: no such file") from None
     except OSError as error:
+        raise_passing(error)
         raise MediaError("unreadable", f"{path}: {error.strerror}") from error
     if not head:
         raise MediaError("empty", f"{path}: an empty file")
@@ -59,6 +76,31 @@ def check_file(path: str | os.PathLike) -> Path:
             "git_lfs_pointer", f"{path}: a git-lfs pointer, not the file itself; fetch it with `git lfs pull`"
         )
     return path
+
+
+def raise_passing(error: BaseException, by_decoder: bool = False) -> None:
+    """Raise an error of the system that says nothing of the file that was read; do nothing of others.
+
+    Args:
+        error: that was caught.
+        by_decoder: it comes from a library that may take the numbers of the system for faults of its own.
+    """
+    if isinstance(error, OSError) and error.errno in _PASSING and not (by_decoder and error.errno in _OF_DECODERS):
+        raise error
+
+
+def read_through(path: str | os.PathLike) -> None:
+    """Read a file to its end, to see whether the system can: decoders take what fails there for the end of the file.
+
+    Raises:
+        OSError: it cannot, for a reason that is not the file's.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while file.read(_CHUNK):
+                pass
+    except OSError as error:
+        raise_passing(error)
 
 
 def check_span(path: Path, start: float, end: float | None, declared: float | None) -> None:

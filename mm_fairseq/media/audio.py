@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from . import MAX_SECONDS, MediaError, check_file, check_length, check_span
+from . import MAX_SECONDS, MediaError, check_file, check_length, check_span, raise_passing
 from .container import FAILURES, Track
 
 _BLOCK = 1 << 20  # frames read at a time: a forged header never decides how much memory is taken
@@ -69,7 +69,8 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
     """Mono samples (int16 or float32) and their rate, or None where soundfile is not the one to read the file."""
     try:
         file = soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError):
+    except (soundfile.SoundFileError, OSError) as error:
+        raise_passing(error)
         return None
     with file:
         rate = file.samplerate
@@ -90,6 +91,7 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(1))
                 left -= len(block)
         except (soundfile.SoundFileError, OSError) as error:
+            raise_passing(error)
             raise MediaError("unreadable", f"{path}: {error}") from error
     samples = np.concatenate(blocks) if blocks else np.empty(0, dtype)
     if len(samples) >= limit:

@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from . import MediaError, check_file
+from . import MediaError, check_file, raise_passing, read_through
 
 # PyAV raises builtin errors too: MemoryError on some MP4s, UnicodeDecodeError on tags, EOFError at the end.
 FAILURES = (av.error.FFmpegError, MemoryError, OSError, EOFError, ValueError)
@@ -39,6 +39,7 @@ class Track:
                 os.path.abspath(self.path), metadata_errors="replace", options={"protocol_whitelist": "file"}
             )
         except FAILURES as error:
+            raise_passing(error, by_decoder=True)
             raise MediaError(
                 "unreadable", f"{self.path}: not an audio or video file that PyAV reads: {_reason(error)}"
             ) from error
@@ -114,7 +115,9 @@ class Track:
                     step = max(0.0, frame.time - self._origin - time) if known else step
                     time = frame.time - self._origin if known else time + step
                     yield time, frame
-        except FAILURES:
+        except FAILURES as error:
+            raise_passing(error, by_decoder=True)
+            read_through(self.path)
             self.errors += 1
 
     def _judge(self) -> None:

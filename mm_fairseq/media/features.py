@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..manifest import MODALITIES
-from . import MediaError, check_file
+from . import MediaError, check_file, raise_passing
 
 MAX_BYTES = 1 << 28  # of one array
 
@@ -62,6 +62,7 @@ def feature_shapes(path: str | os.PathLike) -> dict[str, Shape]:
     except MediaError:
         raise
     except _DAMAGE as error:
+        raise_passing(error)
         raise _damaged(path, error) from error
     return found
 
@@ -89,6 +90,7 @@ def read_features(path: str | os.PathLike, name: str) -> np.ndarray:
     except MediaError:
         raise
     except _DAMAGE as error:
+        raise_passing(error)
         raise _damaged(path, error) from error
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(found, np.float32)

@@ -3,6 +3,8 @@
 T samples (audio), tokens (text), bytes (video) or frames (features that the corpus brings).
 """
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +17,7 @@ import numpy as np
 from ..databin import pack_frames
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, TEXT_ASR, Medium, Utterance
-from ..media import MAX_SECONDS, MediaError
+from ..media import MAX_SECONDS, MediaError, read_through
 from ..media.audio import read_audio
 from ..media.faces import encode_clip, face_crops
 from ..media.features import read_features
@@ -24,6 +26,10 @@ from ..media.video import read_frames
 
 SAMPLE_RATE = 16000  # Hz
 MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything of less
+
+# What decoders say of a file that could not be read as well as of a damaged one
+_DOUBTFUL = {"unreadable", "truncated", "corrupt", "empty", "span_outside"}
+_LARGEST = 1 << 30  # bytes that the largest clip may need at once
 
 # What decoders were seen to raise, or may, on bytes made to break them; one bad file never ends a run.
 UNFORESEEN = (ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, cv2.error)
@@ -88,7 +94,7 @@ class Settings:
 
 
 class Items:
-    """Makes the items of utterances; every fault is a `MediaError`.
+    """Makes the items of utterances; every fault of theirs is a `MediaError`.
 
     Args:
         root: the folder that the manifest's paths are relative to.
@@ -114,7 +120,20 @@ class Items:
 
         Raises:
             MediaError: there is none, or it cannot be used; or it can, but something is to be said (`kept`).
+            MMFairseqError: no utterance is to blame.
+            OSError: the machine, its disk or its network is: a file is set aside only if the system reads it to its end
+                and it fails twice.
         """
+        try:
+            return self._make(stream, row)
+        except MediaError as error:
+            path = self.path(stream, row)
+            if error.code not in _DOUBTFUL or error.kept or not path:
+                raise
+            read_through(self.root / path)
+        return self._make(stream, row)
+
+    def _make(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
         makers: dict[str, Callable[[Utterance], tuple[np.ndarray, int]]]
         makers = {"audio": self._audio, "text": self._text, "video": self._video, TEXT_ASR: self._text_asr}
         try:
@@ -122,6 +141,8 @@ class Items:
         except MMFairseqError:
             raise
         except UNFORESEEN as error:
+            if isinstance(error, MemoryError):
+                _check_memory()
             reason = f"{self.path(stream, row)}: the decoder failed: {type(error).__name__}: {error}"
             raise MediaError("unreadable", reason) from error
 
@@ -186,6 +207,18 @@ class Items:
         if fault is not None:
             raise MediaError(fault.code, f"{path}: {fault}", (item, len(crops)))
         return item, len(crops)
+
+
+def _check_memory() -> None:
+    """See that a decoder's want of memory is the file's, not the machine's.
+
+    Raises:
+        OSError: the machine has not what the largest clip needs.
+    """
+    try:
+        np.empty(_LARGEST, np.uint8)
+    except MemoryError:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
 
 
 def _sound(row: Utterance) -> Medium | None:

@@ -131,7 +131,8 @@ class Job:
     def _item(self, writer: ShardWriter, stream: str, row: Utterance) -> tuple[np.ndarray, int | None]:
         dtype, dim, told, _ = self.streams[stream]
         try:
-            item, length = self.items.make(stream, row)
+            with disk_errors(self.data_bin, self.items.root / self.items.path(stream, row)):
+                item, length = self.items.make(stream, row)
         except MMFairseqError as error:
             if not isinstance(error, MediaError):
                 raise

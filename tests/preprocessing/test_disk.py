@@ -10,6 +10,7 @@ from extract_factory import make
 
 from mm_fairseq.databin.format import open_shard
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.media import audio
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.disk import disk_errors
 from mm_fairseq.preprocessing.items import Settings
@@ -95,3 +96,28 @@ def test_errors_of_the_system(tmp_path):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), "bin/a")
     with pytest.raises(FileNotFoundError), disk_errors("bin"):
         (tmp_path / "none").read_bytes()
+    with (
+        pytest.raises(MMFairseqError, match=r"^bin/a: this process may open no more files; .*ulimit.*--resume$"),
+        disk_errors("bin"),
+    ):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "bin/a")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_recordings_that_cannot_be_read_for_a_while(corpus, tmp_path, tree, monkeypatch, workers):
+    """Binarizing stops, and is taken up; no recording is set aside."""
+
+    def fails(path):
+        if path.name == "u05.wav":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return original(path)
+
+    original, out = audio.check_file, tmp_path / "bin"
+    binarize(corpus.write(), tmp_path / "reference", SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(audio, "check_file", fails)
+        with pytest.raises(MMFairseqError, match=r"raw/u05\.wav: Stale file handle; look at its disk, .*--resume$"):
+            binarize(corpus.out, out, SMALL, workers)
+    assert not list(out.rglob(".*"))
+    binarize(corpus.out, out, SMALL, resume=True)
+    assert tree(out) == tree(tmp_path / "reference")

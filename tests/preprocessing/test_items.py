@@ -1,5 +1,8 @@
 """What no decoder should raise is a bad item, and what no item is to blame for is an error."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -46,3 +49,54 @@ def test_no_face_is_the_middle_and_said(tmp_path, monkeypatch):
 def test_shard_size_by_the_size_of_the_corpus(rows, size):
     assert Settings().for_rows(rows).shard_size == size
     assert Settings(shard_size=3).for_rows(rows).shard_size == 3
+
+
+class Failing:
+    """Stands for `read_audio`; fails some times."""
+
+    def __init__(self, times, code="truncated", error=None):
+        self.times, self.error, self.calls = times, error or MediaError(code, code), 0
+
+    def __call__(self, *args):
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return np.ones(500, np.int16)
+
+
+@pytest.fixture
+def sound(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    return Items(tmp_path, tmp_path, Settings(), None)
+
+
+def test_a_fault_that_passes_is_not_the_files(sound, monkeypatch):
+    for fault in (Failing(1), Failing(1, "unreadable"), Failing(1, error=RuntimeError("no"))):
+        monkeypatch.setattr(items, "read_audio", fault)
+        assert sound.make("audio", ROW)[1] == 500
+    for fault, calls in ((Failing(9), 2), (Failing(9, "no_audio_track"), 1)):
+        monkeypatch.setattr(items, "read_audio", fault)
+        with pytest.raises(MediaError):
+            sound.make("audio", ROW)
+        assert fault.calls == calls
+
+
+def test_a_file_that_the_system_cannot_read_is_not_called_cut_short(sound, monkeypatch):
+    """Decoders take an error of the disk for the end of the file."""
+
+    def fails(*args, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(items, "read_audio", Failing(9))
+    monkeypatch.setattr("builtins.open", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        sound.make("audio", ROW)
+
+
+def test_no_memory_on_the_machine_is_not_the_files(sound, monkeypatch):
+    monkeypatch.setattr(items, "read_audio", Failing(9, error=MemoryError()))
+    with pytest.raises(MediaError, match="MemoryError"):
+        sound.make("audio", ROW)
+    monkeypatch.setattr(items, "_LARGEST", 1 << 60)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        sound.make("audio", ROW)
