@@ -169,7 +169,10 @@ class Manifest:
             fields = [_text(getattr(row, name)) for name in columns]
             out.append("\t".join(fields + [row.labels.get(name, "") for name in self.extra]))
         temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text("\n".join(out) + "\n", encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write("\n".join(out) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
 
 

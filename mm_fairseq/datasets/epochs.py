@@ -34,6 +34,9 @@ class EpochIterator(EpochBatchIterator):
     began the epoch and in `batches` how many it has. Ranks that go on from it, as many as before or not, share what is
     left: every utterance is visited once in the epoch. A state without these keys is one of as many ranks as there are.
 
+    Batches are left out where fairseq leaves them out: with --grouped-shuffling those that fill no whole group, with
+    --skip-remainder-batch those that fill no whole update.
+
     Args:
         made: an iterator that fairseq made, not used yet.
         update_freq: --update-freq, a number an epoch and the last one for all further epochs. What counts as done is a

@@ -110,7 +110,8 @@ class Characters(Tokenizer):
     """Every character, white space as one `|`, as in fairseq's dictionaries of letters; needs no file.
 
     For scripts without spaces between words, for corpora too small to learn pieces from, and where no character of
-    train may become unknown. Case stays, accents are one with their letter where Unicode has such a character (NFC).
+    train may become unknown. A `|` in a transcript and white space are one symbol. Case stays, accents are one with
+    their letter where Unicode has such a character (NFC).
     """
 
     def __init__(self, *paths: Path) -> None:

@@ -211,7 +211,8 @@ def _holds_something(path: Path) -> bool:
 
 
 def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder, or see that what is there may be taken up or removed."""
+    """Make the folder, or see that what is there may be taken up or removed; a link to it stays one."""
+    place = Path(os.path.realpath(data_bin))
     if data_bin.exists() and not data_bin.is_dir():
         raise MMFairseqError(f"{data_bin}: not a folder")
     filled = data_bin.is_dir() and any(map(_holds_something, data_bin.iterdir()))
@@ -221,11 +222,11 @@ def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
         )
     if filled and overwrite:
         with locked(data_bin):
-            old = data_bin.with_name(f".{data_bin.name}.{os.getpid()}.old")
-            data_bin.rename(old)
+            old = place.with_name(f".{place.name}.{os.getpid()}.old")
+            place.rename(old)
         shutil.rmtree(old)
     elif filled and not resume:
         raise MMFairseqError(
             f"{data_bin}: there is a data-bin already; take it up with --resume or replace it with --overwrite"
         )
-    data_bin.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)

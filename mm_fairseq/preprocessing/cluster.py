@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -102,7 +102,9 @@ def run_jobs(
     try:
         with bar_of(total, done, what) as bar:
             with _uninterrupted():
-                engine.start(partial(_run, task), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs)
+                engine.start(
+                    partial(_run, task, os.getcwd()), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs
+                )
             while running:
                 ended = list(engine.ended())
                 running -= len(ended)
@@ -154,9 +156,11 @@ def await_shards(pending: Callable[[], Sequence[int]], folder: Path) -> None:
         time.sleep(POLL)
 
 
-def _run(task: Task, share: Share) -> str:
-    """What a job does: the errors of users come back as words, all others as they are."""
+def _run(task: Task, folder: str, share: Share) -> str:
+    """What a job does, in the folder that paths are relative to; errors of users come back as words."""
     try:
+        with suppress(FileNotFoundError):  # paths that are not relative may be all there is
+            os.chdir(folder)
         sys.stdout.write("\n".join(task(share)) + "\n")
     except MMFairseqError as error:
         return str(error)

@@ -47,17 +47,10 @@ _TOOLS = (
 )
 
 
-def begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: Mapping[str, Form]) -> dict[str, Any]:
-    """Compare with an earlier meta.json or write the first; then all that is known before the shards.
-
-    Returns:
-        The meta data.
-
-    Raises:
-        MMFairseqError: the data-bin was begun with another corpus or other options.
-    """
+def describe(corpus: Prepared, settings: Settings, streams: Mapping[str, Form]) -> dict[str, Any]:
+    """The meta data of a data-bin that is not finished, made here and now."""
     spec = tokenizer_spec(settings.tokenizer) if streams.get("text") == RAW["text"] else None
-    meta = {
+    return {
         "format": FORMAT,
         "complete": False,
         "sample_rate": SAMPLE_RATE,
@@ -81,16 +74,28 @@ def begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: Mapping
         "targets_sha256": corpus.sha256["targets.json"],
         "splits_sha256": corpus.sha256["splits"],
     }
+
+
+def begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: Mapping[str, Form]) -> dict[str, Any]:
+    """Compare with an earlier meta.json or write the first; then all that is known before the shards.
+
+    Returns:
+        The meta data.
+
+    Raises:
+        MMFairseqError: the data-bin was begun with another corpus or other options.
+    """
+    meta = describe(corpus, settings, streams)
     path = data_bin / "meta.json"
     if path.is_file():
-        _compare(path, meta)
+        compare(path, meta)
     else:
         write_atomic(path, _json(meta))
     manifest = Manifest(Path(os.path.abspath(corpus.manifest.root)), corpus.manifest.extra, corpus.manifest.utterances)
     manifest.write(data_bin / "manifest.tsv")
     write_targets(data_bin / "targets.json", corpus.targets)
-    if spec:
-        _keep_text(data_bin, corpus, settings, spec)
+    if meta["tokenizer"]:
+        _keep_text(data_bin, corpus, settings, meta["tokenizer"])
     return meta
 
 
@@ -113,7 +118,12 @@ def _keep_text(data_bin: Path, corpus: Prepared, settings: Settings, spec: dict[
     read_dictionary(data_bin / "dict.txt")
 
 
-def _compare(path: Path, meta: dict[str, Any]) -> None:
+def compare(path: Path, meta: dict[str, Any]) -> None:
+    """See that a data-bin was begun just so.
+
+    Raises:
+        MMFairseqError: by another corpus, other options or other libraries; it names what differs.
+    """
     try:
         begun = json.loads(path.read_bytes())
         differing = [key for key in meta if key != "complete" and begun[key] != meta[key]]

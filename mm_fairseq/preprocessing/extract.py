@@ -27,7 +27,7 @@ from ..backbones import (
     resolve,
     unsafe_checkpoints,
 )
-from ..databin import CachedStream, DataBin, Ids, StreamReader, locked, remove_shard
+from ..databin import CachedStream, DataBin, Ids, StreamReader, joined, locked, remove_shard
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
 from ..datasets import Limits, load_dictionary
@@ -116,7 +116,7 @@ def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Setti
             try:
                 lines += run(encoding, settings, workers)
             except MMFairseqError:
-                if not is_job:  # else who started it does, once no other job is about to write there
+                if not is_job and settings.share.ranks == 1:  # else another may be about to write there
                     _abandon(encoding)
                 raise
         return lines
@@ -300,6 +300,7 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
     with held(encoding.folder / LOCK):
         encoding.stream.write(encoding.data_bin)
         if settings.overwrite:
+            (encoding.folder / joined.NAME).unlink(missing_ok=True)  # it has the sums of the old ones
             for shard in _own(encoding, settings.share):
                 remove_shard(encoding.folder, shard)
         for path in encoding.folder.glob("shard-*.json"):  # of raw data that had more shards

@@ -17,7 +17,7 @@ from ..manifest import MODALITIES, Utterance
 from ..media import MediaError
 from ..media.faces import FACES, single_threaded
 from ..media.text import tokenizer_files
-from .description import begin, finish
+from .description import begin, compare, describe, finish
 from .disk import disk_errors
 from .items import Items, Settings
 from .prepared import Prepared
@@ -58,18 +58,29 @@ class Job:
         """Go on with what another process has begun for this one; writes nothing.
 
         Raises:
-            MMFairseqError: it is of another corpus.
+            MMFairseqError: it is of another corpus, or made by other libraries than are installed here.
         """
         self.meta = json.loads((self.data_bin / "meta.json").read_bytes())
         for name, key in (("manifest.tsv", "manifest_sha256"), ("targets.json", "targets_sha256")):
             if self.meta[key] != self.corpus.sha256[name]:
                 raise MMFairseqError(f"{self.data_bin}: {name} of the prepared corpus was changed meanwhile")
+        compare(self.data_bin / "meta.json", describe(self.corpus, self.settings, self.streams))
         self._open()
 
     def _open(self) -> None:
         dims = {name: form.dim for name, form in self.streams.items() if form.dim}
         root = self.corpus.manifest.root
+        self._check_root()
         self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims)
+
+    def _check_root(self) -> None:
+        """See that the recordings are there: one machine that lacks their disk would set aside all that it is given."""
+        root = self.corpus.manifest.root
+        if any(form.dim or stream in ("audio", "video") for stream, form in self.streams.items()) and not root.is_dir():
+            raise MMFairseqError(
+                f"{root}: the folder of the corpus's recordings is not there on this machine ({os.uname().nodename}); "
+                "mount it, or prepare the corpus anew where it is"
+            )
 
     def finish(self) -> list[str]:
         """Write what is known once all shards are there; returns the summary, in lines. `data_bin` must be held."""
@@ -98,6 +109,7 @@ class Job:
     def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None) -> None:
         """Write one shard of every stream. Its bytes depend on the corpus and the settings alone."""
         single_threaded()
+        self._check_root()
         with ExitStack() as stack:
             writers: dict[str, ShardWriter] = {}
             for stream, (dtype, dim, told, _) in self.streams.items():
@@ -112,6 +124,8 @@ class Job:
                     with disk_errors(self.data_bin, self._path(stream, shard)):
                         writer.add(item, length)
                 advance()
+            if any(writer.notes["problems"] for writer in writers.values()):
+                self._check_root()  # or it has gone meanwhile
 
     def process_alone(self, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
         """`process_shard`, unless another process has done so or, for longer than `wait` seconds, is at it."""

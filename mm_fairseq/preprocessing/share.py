@@ -41,7 +41,7 @@ class Share(NamedTuple):
         )
         if not 0 <= rank < ranks:
             raise MMFairseqError(f"--nshard {ranks} --rank {rank}: of N runs the ranks are 0 to N - 1")
-        return cls(ranks, rank, told.get("LOCAL_WORLD_SIZE", 1), told.get("LOCAL_RANK", 0))
+        return cls(ranks, rank, max(1, told.get("LOCAL_WORLD_SIZE", 1)), told.get("LOCAL_RANK", 0))
 
     def own(self, shards: int) -> range:
         """The numbers of this process's shards."""

@@ -288,7 +288,7 @@ def test_a_kill_at_any_moment_loses_nothing(corpus, tmp_path, tree, reference, h
 
 def test_a_full_disk_leaves_no_temporary_files(corpus, tmp_path, tree, reference, monkeypatch):
     out, original = tmp_path / "bin", os.fsync
-    left = [12]
+    left = [13]
 
     def fails(descriptor):
         left[0] -= 1

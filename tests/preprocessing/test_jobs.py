@@ -5,12 +5,13 @@ from engine_here import Here
 from extract_factory import make, settings
 
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.preprocessing import cluster
+from mm_fairseq.preprocessing import cluster, description
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.encoding import Encoding
 from mm_fairseq.preprocessing.extract import extract
 from mm_fairseq.preprocessing.items import Settings
 from mm_fairseq.preprocessing.job import Job
+from mm_fairseq.preprocessing.share import Share
 
 SMALL = Settings(shard_size=2, tokenizer="words")
 MFCC = ["audio=mfcc"]
@@ -110,3 +111,92 @@ def test_an_extraction_that_fails_leaves_no_empty_folder(own, monkeypatch):
     with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed; .*rank 0: damaged"):
         extract(own, MFCC, settings(), Here(2))
     assert not list(own.glob("*@*"))
+
+
+def test_a_job_with_other_libraries_is_refused(corpus, tmp_path, monkeypatch):
+    engine = Here(2)
+    original, start = description.installed, engine.start
+
+    def elsewhere(run, shares, folder):
+        monkeypatch.setattr(description, "installed", lambda names: original(names) | {"soxr": "0.0.1"})
+        start(run, shares, folder)
+
+    engine.start = elsewhere
+    with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed.*other options: versions was .*0\.0\.1"):
+        binarize(corpus.write(), tmp_path / "bin", SMALL, engine=engine)
+
+
+def test_a_machine_without_the_recordings_sets_nothing_aside(corpus, tmp_path, tree, reference):
+    engine, out = Here(2), tmp_path / "bin"
+    start = engine.start
+
+    def elsewhere(run, shares, folder):
+        corpus.raw.rename(tmp_path / "gone")
+        start(run, shares, folder)
+
+    engine.start = elsewhere
+    with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed.*recordings is not there on this machine"):
+        binarize(corpus.out, out, SMALL, engine=engine)
+    with pytest.raises(MMFairseqError, match=r"/raw: the folder of the corpus's recordings is not there"):
+        binarize(corpus.out, out, SMALL, resume=True)
+    (tmp_path / "gone").rename(corpus.raw)
+    binarize(corpus.out, out, SMALL, resume=True)
+    assert tree(out) == reference
+
+
+def test_recordings_that_go_in_the_middle_of_a_shard(corpus, tmp_path, tree, reference, monkeypatch):
+    def item(job, writer, stream, row):
+        if row.id == "u05" and corpus.raw.is_dir():
+            corpus.raw.rename(tmp_path / "gone")
+        return original(job, writer, stream, row)
+
+    original, out = Job._item, tmp_path / "bin"
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "_item", item)
+        with pytest.raises(MMFairseqError, match="recordings is not there on this machine"):
+            binarize(corpus.out, out, SMALL)
+    assert len(list(out.glob("audio/*.json"))) == 2
+    (tmp_path / "gone").rename(corpus.raw)
+    binarize(corpus.out, out, SMALL, resume=True)
+    assert tree(out) == reference
+
+
+def test_jobs_go_where_paths_are_relative_to(corpus, tmp_path, tree, monkeypatch):
+    """A running cluster of Ray has workers that stand elsewhere."""
+    (tmp_path / "codes").write_text("r e 3\n")
+    monkeypatch.chdir(tmp_path)
+    fastbpe, engine = Settings(shard_size=2, tokenizer="fastbpe:codes"), Here(2)
+    start = engine.start
+
+    def elsewhere(run, shares, folder):
+        monkeypatch.chdir("/")
+        start(run, shares, folder)
+
+    engine.start = elsewhere
+    binarize(corpus.write(), "bin", fastbpe, engine=engine)
+    binarize(corpus.out, tmp_path / "other", fastbpe)
+    assert tree(tmp_path / "bin") == tree(tmp_path / "other")
+
+
+def test_anew_behind_a_link(corpus, tmp_path, tree, reference):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "bin").symlink_to("disk/real")
+    binarize(corpus.out, tmp_path / "bin", Settings(shard_size=3, tokenizer="words"))
+    binarize(corpus.out, tmp_path / "bin", SMALL, overwrite=True)
+    assert (tmp_path / "bin").is_symlink()
+    assert tree(tmp_path / "disk" / "real") == reference
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["real"]
+
+
+def test_an_extraction_made_anew_keeps_no_old_index(own, monkeypatch):
+    def fails(encoding, shard, advance):
+        raise MMFairseqError("damaged")
+
+    make(own, {"audio": "mfcc"})
+    (folder,) = own.glob("audio@*")
+    assert (folder / "joined.idx").is_file()
+    monkeypatch.setattr(Encoding, "_write", fails)
+    with pytest.raises(MMFairseqError, match="damaged"):
+        extract(own, MFCC, settings(overwrite=True, share=Share(2, 0)))
+    assert not (folder / "joined.idx").exists()
+    assert folder.is_dir()

@@ -23,6 +23,7 @@ def test_options_come_before_the_environment():
     assert Share.of(None, None, torchrun) == (4, 2, 2, 0)
     assert Share.of(3, 1, torchrun)[:2] == (3, 1)
     assert Share.of(None, None, {"RANK": ""}) == (1, 0, 1, 0)
+    assert Share.of(None, None, {"LOCAL_WORLD_SIZE": "0"}).local_ranks == 1
     assert (Share().told, Share(3, 1).told) == ("", "rank 1 of 3: ")
 
 
