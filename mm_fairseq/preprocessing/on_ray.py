@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ class Ray:
         if ranks is not None and ranks < 1:
             raise MMFairseqError(f"--nshard {ranks}: at least 1")
         self._ray, self.cpus = ray, workers or 1
+        self._on_term = signal.getsignal(signal.SIGTERM)  # Ray puts in its own, and leaves it there
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell others of its use
         here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": MEMORY} if address == LOCAL else {}
         try:
@@ -47,7 +50,7 @@ class Ray:
         if self._gpus:
             room = min(room, int(found.get("GPU", 0)) // self._gpus)
         if not room:
-            ray.shutdown()
+            self.close()
             raise MMFairseqError(
                 f"--ray: a task needs {self.cpus} cores and {self._gpus} GPUs; in all the cluster has "
                 f"{found.get('CPU', 0):g} and {found.get('GPU', 0):g}"
@@ -78,6 +81,8 @@ class Ray:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_term)
 
 
 def run_share(run: Callable[[Share], str], share: Share) -> str:

@@ -129,6 +129,7 @@ def test_ray(prepared, binarized, own, extracted, tmp_path, capsys):
     parser = _engines.argparse.ArgumentParser()
     _engines.add_arguments(parser)
     args = parser.parse_args(["--ray", "--nshard", "2"], _engines.argparse.Namespace(workers=None))
+    on_term = signal.getsignal(signal.SIGTERM)
     assert _engines.share_of(args).ranks == 1
     with _engines.engine_of(args) as engine:
         told = binarize(prepared, out, SETTINGS, engine.cpus, engine=engine)
@@ -141,6 +142,7 @@ def test_ray(prepared, binarized, own, extracted, tmp_path, capsys):
         (outcome,) = wait(engine)
     assert outcome[0] == 0
     assert "AttributeError: 'Share' object has no attribute 'nothing'" in outcome.error
+    assert signal.getsignal(signal.SIGTERM) == on_term
 
 
 def wait(engine):
