@@ -260,13 +260,18 @@ def test_shards_may_be_made_in_any_order(corpus, tmp_path, tree, reference, monk
     assert tree(tmp_path / "bin") == reference
 
 
+def _as_a_command(*args):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what an earlier test has left in this process is no command's
+    binarize(*args)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_kill_at_any_moment_loses_nothing(corpus, tmp_path, tree, reference, how, workers):
     context, dice = multiprocessing.get_context("fork"), random.Random(workers)
 
     def start(out):
-        run = context.Process(target=binarize, args=(corpus.out, out, SMALL, workers, True))
+        run = context.Process(target=_as_a_command, args=(corpus.out, out, SMALL, workers, True))
         run.start()
         return run
 
