@@ -12,13 +12,12 @@ from .format import pack_frames, unpack_frames
 from .labels import Labels, ParsedLabels
 from .lookup import Ids, write_lookup
 from .reader import StreamReader
-from .writer import HeldError, ShardWriter, locked, remove_leftovers, remove_shard, write_atomic, write_shard
+from .writer import ShardWriter, remove_shard, write_shard
 
 __all__ = [
     "CachedStream",
     "DataBin",
     "FileArray",
-    "HeldError",
     "Ids",
     "Labels",
     "Numbers",
@@ -28,12 +27,9 @@ __all__ = [
     "StreamReader",
     "cached_streams",
     "fingerprint",
-    "locked",
     "pack_frames",
-    "remove_leftovers",
     "remove_shard",
     "unpack_frames",
-    "write_atomic",
     "write_lookup",
     "write_shard",
 ]

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import HeldError, locked, write_atomic
 from ..errors import MMFairseqError
 from . import joined
 from .format import open_shard, shard_paths
 from .reader import StreamReader
-from .writer import HeldError, locked, write_atomic
 
 logger = logging.getLogger(__name__)
 

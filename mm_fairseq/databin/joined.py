@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import write_atomic
 from ..errors import MMFairseqError
 from .arrays import FileArray, Numbers, Seen
 from .format import DTYPES, open_shard, shard_paths
-from .writer import write_atomic
 
 NAME = "joined.idx"
 MAGIC = b"MMFS-ALL"

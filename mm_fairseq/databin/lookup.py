@@ -17,12 +17,12 @@ from typing import Any, overload
 
 import numpy as np
 
+from ..atomic import save_array, write_atomic
 from ..errors import MMFairseqError
 from ..manifest import Utterance, parse_row, read_head
 from ..targets import Target
 from .arrays import FileArray, Numbers, Seen
 from .labels import encode
-from .writer import save_array, write_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -1,73 +1,17 @@
-"""Writing: everything appears whole under its name or not at all.
+"""Writing of shards: a shard appears whole or not at all, its receipt last (see `atomic`)."""
 
-Files are written beside their place under a hidden name, flushed to the disk, then renamed.
-"""
-
-import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ..atomic import hidden, write_atomic
 from ..errors import MMFairseqError
 from .format import DTYPES, Index, shard_paths
-
-LOCK_WAIT = 10.0  # seconds: the workers of a killed run need a moment to notice
-
-
-def _hidden(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomic(path: str | os.PathLike, content: bytes) -> None:
-    """Write a whole file so that a reader, or a crash, sees the old one or the new one."""
-    path = Path(path)
-    hidden = _hidden(path)
-    try:
-        with open(hidden, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def save_array(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Write an `.npy` file as `write_atomic` does, without a copy of it in memory."""
-    path = Path(path)
-    hidden = _hidden(path)
-    try:
-        with open(hidden, "wb") as file:
-            np.lib.format.write_array(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def remove_leftovers(folder: str | os.PathLike) -> None:
-    """Remove the hidden files that a killed writer left in a folder tree. Only the holder of its lock may."""
-    for path in Path(folder).rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 def remove_shard(folder: str | os.PathLike, shard: int, leftovers_only: bool = False) -> None:
@@ -75,41 +19,7 @@ def remove_shard(folder: str | os.PathLike, shard: int, leftovers_only: bool = F
     for path in reversed(shard_paths(folder, shard)):
         if not leftovers_only:
             path.unlink(missing_ok=True)
-        _hidden(path).unlink(missing_ok=True)
-
-
-class HeldError(MMFairseqError):
-    """Another process holds the lock."""
-
-
-@contextmanager
-def locked(path: str | os.PathLike, shared: bool = False, wait: float | None = None) -> Iterator[int]:
-    """Hold a folder or file, together with the processes forked meanwhile. The lock is the kernel's; no file is made.
-
-    Gives the descriptor, which another command can be made to hold as well (`subprocess`, `pass_fds`).
-
-    Args:
-        path: what is held.
-        shared: not alone, but with others that hold it so too.
-        wait: seconds of patience with another holder; None for `LOCK_WAIT`.
-
-    Raises:
-        HeldError: another process holds it for longer than that.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        limit = time.monotonic() + (LOCK_WAIT if wait is None else wait)
-        while True:
-            try:
-                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= limit:
-                    raise HeldError(f"{path}: another process is writing there; wait for it or end it") from None
-                time.sleep(0.05)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        hidden(path).unlink(missing_ok=True)
 
 
 class ShardWriter:
@@ -148,7 +58,7 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         self._paths[0].parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(_hidden(self._paths[0]), "wb")
+        self._file = open(hidden(self._paths[0]), "wb")
         return self
 
     def add(self, item: np.ndarray, length: int | None = None) -> None:
@@ -186,7 +96,7 @@ class ShardWriter:
         finally:
             self._file.close()
             for path in self._paths[:2]:
-                _hidden(path).unlink(missing_ok=True)
+                hidden(path).unlink(missing_ok=True)
 
     def _finish(self) -> None:
         bin_path, idx_path, receipt_path = self._paths
@@ -204,7 +114,7 @@ class ShardWriter:
             "notes": self.notes,
         }
         receipt_path.unlink(missing_ok=True)
-        _hidden(bin_path).replace(bin_path)
+        hidden(bin_path).replace(bin_path)
         write_atomic(idx_path, raw)
         write_atomic(receipt_path, (json.dumps(receipt) + "\n").encode())
 

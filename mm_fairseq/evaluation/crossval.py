@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..atomic import locked, write_atomic
 from ..backbones import read_checkpoint
-from ..databin import locked, write_atomic
 from ..errors import MMFairseqError
 from ..tables import number, to_json
 from . import commands, receipts, scores

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..databin import DataBin, fingerprint, write_atomic
+from ..atomic import write_atomic
+from ..databin import DataBin, fingerprint
 from ..errors import MMFairseqError
 from ..tables import to_json
 from ..versions import installed

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..databin import write_atomic
+from ..atomic import write_atomic
 from ..errors import MMFairseqError
 from ..tables import to_json
 

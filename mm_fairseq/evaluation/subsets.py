@@ -6,8 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from ..atomic import locked, write_atomic
 from ..backbones import read_checkpoint
-from ..databin import DataBin, fingerprint, locked, write_atomic
+from ..databin import DataBin, fingerprint
 from ..errors import MMFairseqError
 from ..tables import Table, number, to_csv, to_json
 from . import commands, receipts, scores

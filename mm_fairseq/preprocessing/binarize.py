@@ -12,7 +12,8 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from ..databin import locked, remove_leftovers, remove_shard
+from ..atomic import held, locked, remove_leftovers
+from ..databin import remove_shard
 from ..errors import MMFairseqError
 from ..media.faces import single_threaded
 from .cluster import Engine, Receipts, await_shards, run_jobs
@@ -20,7 +21,7 @@ from .disk import disk_errors
 from .engines import run_shards
 from .items import Settings
 from .job import LOCK, Job
-from .share import Share, held
+from .share import Share
 
 
 def binarize(

@@ -8,13 +8,13 @@ stream, and what rows and labels are found by.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..databin import StreamReader, write_atomic, write_lookup
+from ..atomic import save_array, write_atomic
+from ..databin import StreamReader, write_lookup
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest
 from ..media.text import (
@@ -193,9 +193,7 @@ def finish(
         left = np.array([row for row in members if kept[row]], np.int64)
         folder = data_bin / "splits" / protocol / fold
         folder.mkdir(parents=True, exist_ok=True)
-        raw = BytesIO()
-        np.save(raw, left, allow_pickle=False)
-        write_atomic(folder / f"{split}.npy", raw.getvalue())
+        save_array(folder / f"{split}.npy", left)
         if members and not len(left):
             emptied.append(f"warning: nothing is left of {protocol}/{fold}/{split}")
     write_lookup(data_bin, corpus.targets, rows)

@@ -21,14 +21,14 @@ import cv2
 import numpy as np
 import torch
 
+from ..atomic import HeldError, held
 from ..backbones import Backbone
-from ..databin import CachedStream, HeldError, ShardWriter, StreamReader, remove_shard
+from ..databin import CachedStream, ShardWriter, StreamReader, remove_shard
 from ..databin.format import open_shard, shard_paths
 from ..datasets import EMPTY, Limits, input_lengths, pad, read_item
 from ..errors import MMFairseqError
 from ..media.faces import single_threaded
 from .disk import disk_errors
-from .share import held
 
 # Samples, tokens or frames in a batch, padding counted; an item that is longer goes alone. On one core wav2vec is
 # quickest one utterance at a time; small batches of tokens cost twice their work.

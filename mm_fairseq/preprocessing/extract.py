@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..atomic import held, locked
 from ..backbones import (
     ANY,
     BACKBONES,
@@ -27,7 +28,7 @@ from ..backbones import (
     resolve,
     unsafe_checkpoints,
 )
-from ..databin import CachedStream, DataBin, Ids, StreamReader, joined, locked, remove_shard
+from ..databin import CachedStream, DataBin, Ids, StreamReader, joined, remove_shard
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
 from ..datasets import Limits, load_dictionary
@@ -38,7 +39,7 @@ from .cluster import Engine, Receipts, await_shards, run_jobs
 from .disk import disk_errors
 from .encoding import Encoding, Inputs
 from .engines import cores, run_shards
-from .share import Share, held
+from .share import Share
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"

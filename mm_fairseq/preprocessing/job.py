@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..databin import HeldError, ShardWriter, remove_shard
+from ..atomic import HeldError, held
+from ..databin import ShardWriter, remove_shard
 from ..databin.format import open_shard, shard_paths
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Utterance
@@ -22,7 +23,6 @@ from .disk import disk_errors
 from .items import Items, Settings
 from .prepared import Prepared
 from .quarantine import Problem
-from .share import held
 from .streams import choose_streams
 
 LOCK = ".data-bin.tmp"  # held by who writes what stands beside the shards

@@ -1,18 +1,8 @@
-"""Which part of the work is this process's, where several runs share it, and what keeps them apart.
+"""Which part of the work is this process's, where several runs share it."""
 
-Locks of folders are held by the processes of one machine. On a network file system those of files hold for all of its
-machines, so that what several machines may come upon is kept apart by files.
-"""
-
-import fcntl
-import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..databin import HeldError
 from ..errors import MMFairseqError
 
 ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
@@ -51,45 +41,3 @@ class Share(NamedTuple):
     def told(self) -> str:
         """Who speaks, in front of a summary; "" where there is one only."""
         return f"rank {self.rank} of {self.ranks}: " if self.ranks > 1 else ""
-
-
-@contextmanager
-def held(path: str | os.PathLike, wait: float = float("inf")) -> Iterator[None]:
-    """Hold a lock file, which is made for it and goes with it; that of a killed process holds nobody up.
-
-    Args:
-        path: of the file; by its name it must be a temporary one, `.NAME.tmp`.
-        wait: seconds of patience with another process.
-
-    Raises:
-        HeldError: another process holds it for longer than that.
-    """
-    path, limit = Path(path), time.monotonic() + wait
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_there(path, descriptor):
-                break
-        except BlockingIOError:
-            if time.monotonic() >= limit:
-                os.close(descriptor)
-                raise HeldError(f"{path}: another process is writing there; wait for it or end it") from None
-            time.sleep(0.05)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _is_there(path: Path, descriptor: int) -> bool:
-    """Whether the open file is still the one of that name: who held it before has removed it."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

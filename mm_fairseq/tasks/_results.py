@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import metrics
-from ..databin import write_atomic
+from ..atomic import write_atomic
 from ..datasets import RawAudioTextVideoDataset
 from ..errors import MMFairseqError
 from ..manifest import normalised

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from mm_fairseq.databin import CachedStream, StreamReader, cached_streams, fingerprint, joined, locked
+from mm_fairseq.atomic import locked
+from mm_fairseq.databin import CachedStream, StreamReader, cached_streams, fingerprint, joined
 from mm_fairseq.databin.format import open_shard
 from mm_fairseq.databin.writer import write_shard
 from mm_fairseq.errors import MMFairseqError

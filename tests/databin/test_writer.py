@@ -2,21 +2,11 @@
 
 import hashlib
 import json
-import multiprocessing
 
 import numpy as np
 import pytest
 
-from mm_fairseq.databin import (
-    HeldError,
-    ShardWriter,
-    locked,
-    remove_leftovers,
-    remove_shard,
-    write_atomic,
-    write_shard,
-    writer,
-)
+from mm_fairseq.databin import ShardWriter, remove_shard, write_shard
 from mm_fairseq.errors import MMFairseqError
 
 FORMS = (("", ""), (".", ".tmp"))  # a file under its name, and while it is written
@@ -68,52 +58,6 @@ def test_items_that_do_not_belong(tmp_path, item, dtype, dim, length, reason):
 def test_unknown_dtype(tmp_path):
     with pytest.raises(MMFairseqError, match=r"float64.*float16"):
         ShardWriter(tmp_path, 0, "float64")
-
-
-def test_write_atomic_replaces_and_leaves_no_other_file(tmp_path):
-    for content in (b"old", b"new"):
-        write_atomic(tmp_path / "f", content)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"new")]
-
-
-def test_remove_leftovers_takes_hidden_files_only(tmp_path):
-    (tmp_path / "a").mkdir()
-    for name in ("a/.shard-00000.bin.tmp", ".meta.json.tmp", "a/shard-00000.bin", "keep.tmp"):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "keep.tmp", "shard-00000.bin"]
-
-
-def _try(folder, answer):
-    writer.LOCK_WAIT = 0.1
-    try:
-        with locked(folder):
-            answer.put("held")
-    except MMFairseqError as error:
-        answer.put(str(error))
-
-
-def test_a_folder_is_held_by_one(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    answer = context.SimpleQueue()
-    with locked(tmp_path):
-        other = context.Process(target=_try, args=(tmp_path, answer))
-        other.start()
-        assert "another process is writing there" in answer.get()
-        other.join()
-    _try(tmp_path, answer)
-    assert answer.get() == "held"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_shared_holders_keep_a_writer_out(tmp_path):
-    receipt = tmp_path / "shard-00000.json"
-    receipt.touch()
-    for path in (tmp_path, receipt):
-        with locked(path, shared=True), locked(path, shared=True), pytest.raises(HeldError), locked(path, wait=0):
-            pass
-        with locked(path, wait=0), pytest.raises(HeldError), locked(path, shared=True, wait=0.1):
-            pass
 
 
 def test_remove_shard(tmp_path):

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 
-from mm_fairseq.databin import locked, writer
+from mm_fairseq import atomic
+from mm_fairseq.atomic import locked
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.evaluation import crossval, plan
 
@@ -154,7 +155,7 @@ def test_another_command_in_the_same_folder(cross, out, kept):
 
 
 def test_two_in_one_folder(cross, out, monkeypatch):
-    monkeypatch.setattr(writer, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(atomic, "LOCK_WAIT", 0.1)
     out.mkdir()
     with locked(out), pytest.raises(MMFairseqError, match="another process is writing there"):
         cross()

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from mm_fairseq.databin import DataBin, HeldError, locked
+from mm_fairseq.atomic import HeldError, locked
+from mm_fairseq.databin import DataBin
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.preprocessing import binarize as module
 from mm_fairseq.preprocessing.binarize import binarize

@@ -15,9 +15,10 @@ import torch
 from databin_factory import reshard
 from extract_factory import FRAMES, GAPS, make
 
+from mm_fairseq.atomic import HeldError, locked
 from mm_fairseq.backbones import BackboneSet, FeatureSeq, resolve
 from mm_fairseq.backbones.mfcc import Mfcc
-from mm_fairseq.databin import DataBin, HeldError, StreamReader, cached_streams, fingerprint, locked
+from mm_fairseq.databin import DataBin, StreamReader, cached_streams, fingerprint
 from mm_fairseq.datasets import Limits, RawAudioTextVideoDataset
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.preprocessing import encoding

@@ -29,7 +29,7 @@ from fairseq.nan_detector import NanDetector
 from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
-from .errors import MMFairseqError
+from ..errors import MMFairseqError
 
 logger = logging.getLogger(__name__)
 
