@@ -150,7 +150,8 @@ class Job:
         except MMFairseqError as error:
             if not isinstance(error, MediaError):
                 raise
-            problem = Problem(row.id, self.items.path(stream, row), stream, error.code, str(error))
+            path, root = self.items.path(stream, row), self.items.root
+            problem = Problem.found(row.id, root, path, stream, error.code, str(error), bool(dim))
             writer.notes["problems"].append(asdict(problem))
             item, length = error.kept or (np.empty((0, dim) if dim else 0, dtype), 0)
         return item, length if told else None

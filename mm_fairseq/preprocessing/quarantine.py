@@ -4,14 +4,25 @@ ok; repaired: kept without a modality, or with the middle of the picture where n
 of it is left.
 """
 
+import hashlib
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
 
+import av
 import numpy as np
+import soundfile
+
+from ..media import raise_passing
 
 VERDICTS = ("ok", "repaired", "quarantined")
+LARGEST = 1 << 34  # bytes of a file of which a checksum is made; a sparse one can be said to have any number
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,8 @@ class Problem:
         stage: the modality.
         code: one word, see `media.MediaError`; or empty_audio, empty_video, empty_transcript.
         error: a sentence.
+        sha256: of the file; None where there is none, or none that can be read to its end.
+        decoder: what would read such a file here, with versions; "" for text.
     """
 
     id: str
@@ -31,6 +44,68 @@ class Problem:
     stage: str
     code: str
     error: str
+    sha256: str | None = None
+    decoder: str = ""
+
+    @classmethod
+    def found(cls, id: str, root: Path, path: str, stage: str, code: str, error: str, features: bool) -> "Problem":
+        """A problem of a file below `root`, or of no file, with its checksum and decoder.
+
+        Args:
+            id: as above, as are `path`, `stage`, `code` and `error`.
+            root: the folder that `path` is relative to.
+            path: of the file.
+            stage: the modality.
+            code: one word.
+            error: a sentence.
+            features: whether the corpus brings features of the modality.
+
+        Raises:
+            OSError: the machine, its disk or its network is at fault.
+        """
+        file = bool(path)
+        return cls(
+            id,
+            path,
+            stage,
+            code,
+            error,
+            checksum(root / path) if file else None,
+            decoder(stage, features) if file else "",
+        )
+
+
+def checksum(path: Path) -> str | None:
+    """The SHA-256 of a regular file of at most `LARGEST` bytes, in hexadecimal; None where it cannot be had.
+
+    Raises:
+        OSError: the machine, its disk or its network is at fault.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            return None
+        return _digest(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    except (OSError, ValueError) as error:  # a path that holds what no path can
+        raise_passing(error)
+        return None
+
+
+@lru_cache(maxsize=8)  # neighbours in a manifest are often parts of one file
+def _digest(path: Path, *status: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def decoder(stage: str, features: bool = False) -> str:
+    """The libraries that read files of a modality, or of features that a corpus brings, with their versions."""
+    if features:
+        return f"numpy {np.__version__}"
+    pyav = f"PyAV {av.__version__} (FFmpeg {av.ffmpeg_version_info})"
+    if stage == "audio":
+        return f"soundfile {soundfile.__version__} (libsndfile {soundfile.__libsndfile_version__}), {pyav}"
+    return f"{pyav}, OpenCV {version('opencv-python-headless')}"
 
 
 @dataclass
@@ -67,7 +142,7 @@ class Account:
     def to_jsonl(self) -> bytes:
         """One line a problem."""
         lines = (asdict(problem) | {"verdict": self._verdict[problem.id]} for problem in self.problems)
-        order = ("id", "path", "stage", "verdict", "code", "error")
+        order = ("id", "path", "sha256", "stage", "verdict", "code", "error", "decoder")
         return "".join(
             json.dumps({key: line[key] for key in order}, ensure_ascii=False) + "\n" for line in lines
         ).encode()
