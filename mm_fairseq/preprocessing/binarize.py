@@ -9,19 +9,18 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from ..atomic import held, locked, remove_leftovers
-from ..databin import remove_shard
 from ..errors import MMFairseqError
-from ..media.faces import single_threaded
-from .cluster import Engine, Receipts, await_shards, run_jobs
+from .cluster import Engine, Todo, make_by_jobs
 from .disk import disk_errors
-from .engines import run_shards
 from .items import Settings
 from .job import LOCK, Job
 from .share import Share
+from .work import make, pending
 
 
 def binarize(
@@ -75,27 +74,21 @@ def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) 
         remove_leftovers(job.data_bin)
         job.clear()
         job.begin()
-        todo = job.pending()
-        fresh = job.count(todo)
-        single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
-        try:
-            run_shards(job.process_shard, todo, workers, len(job.rows), len(job.rows) - fresh)
-        finally:
-            job.clear()
-        return [*job.finish(), told(job, job.shards, fresh, time.monotonic() - began)]
+        line = _make(job, range(len(job.sizes)), workers, Share(), began)
+        return [*job.finish(), line]
 
 
 def _with_others(job: Job, workers: int, resume: bool, share: Share, began: float) -> list[str]:
     before = join(job)
     with locked(job.data_bin, shared=True):
-        own = share.own(job.shards)
+        own = share.own(range(len(job.sizes)))
         there = [shard for shard in own if job.is_done(shard)]
         if there and not resume:
             raise MMFairseqError(
                 f"{job.data_bin}: {len(there)} of the {len(own)} shards of rank {share.rank} are there already; take "
                 "them up with --resume, or remove the folder and start all ranks anew"
             )
-        line = _make_share(job, share, workers, began)
+        line = _make(job, own, workers, share, began)
         return [line, *complete(job, share, before)]
 
 
@@ -108,48 +101,24 @@ def _by_jobs(
         remove_leftovers(data_bin)
         job.clear()
         job.begin()
-        todo = job.pending()
-        for shard in todo:  # what is damaged is not to be counted
-            for stream in job.streams:
-                remove_shard(data_bin / stream, shard)
     with locked(data_bin, shared=True):
-        fresh = job.count(todo)
-        if todo:
-            sizes = {shard: len(job.part(shard)) for shard in todo}
-            count = Receipts({data_bin / stream: sizes for stream in job.streams}, len(job.streams))
-            task = partial(_job, prepared, data_bin, job.settings, workers)
-            logs = data_bin.with_name(f"{data_bin.name}.jobs")
-            run_jobs(engine, task, logs, count, len(job.rows), len(job.rows) - fresh, "binarize")
-            await_shards(job.pending, data_bin)
+        task = partial(_job, prepared, data_bin, job.settings, workers)
+        (fresh,) = make_by_jobs(engine, task, [job], data_bin, "binarize")
         summary = complete(job, Share(), before=True)
-        return [*summary, told(job, job.shards, fresh, time.monotonic() - began)]
+        return [*summary, told(job, len(job.sizes), fresh, time.monotonic() - began)]
 
 
-def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, share: Share) -> list[str]:
+def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, todo: Todo, share: Share) -> list[str]:
     """What one of the jobs does; who started them has begun the data-bin, and completes it."""
     began, job = time.monotonic(), Job(prepared, data_bin, settings)
     with disk_errors(data_bin), locked(data_bin, shared=True):
         job.take_up()
-        return [_make_share(job, share, workers, began)]
+        return [_make(job, [shard for _, shard in share.own(todo)], workers, share, began)]
 
 
-def _make_share(job: Job, share: Share, workers: int, began: float) -> str:
+def _make(job: Job, own: Sequence[int], workers: int, share: Share, began: float) -> str:
     """Make the shards of a share that are not done; returns the line of the summary."""
-    own = share.own(job.shards)
-    todo = [shard for shard in own if not job.is_done(shard)]
-    rows, fresh = job.count(own), job.count(todo)
-    single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
-    try:
-        # First what no other process is at, then in its wake what it may leave undone.
-        for wait in (0, float("inf")):
-            left = [shard for shard in todo if not wait or not job.is_done(shard)]
-            process = partial(job.process_alone, wait=wait)
-            if left:
-                name = f"{share.told}binarize"
-                run_shards(process, left, workers, rows, rows - job.count(left), name, share.local_rank)
-    finally:
-        for shard in todo:
-            job.sweep(shard)
+    fresh = make(job, own, workers, share, "binarize")
     return share.told + told(job, len(own), fresh, time.monotonic() - began)
 
 
@@ -172,11 +141,11 @@ def complete(job: Job, share: Share, before: bool) -> list[str]:
         before: whether the data-bin was complete already when this run began.
     """
     with held(job.data_bin / LOCK):
-        if pending := job.pending():
-            others = Counter(shard % share.ranks for shard in pending)
+        if left := pending(job):
+            others = Counter(shard % share.ranks for shard in left)
             ranks = ", ".join(f"{rank} ({count})" for rank, count in sorted(others.items()))
             return [
-                f"{len(pending)} of {job.shards} shards are still with others, by rank: {ranks}; the last to finish "
+                f"{len(left)} of {len(job.sizes)} shards are still with others, by rank: {ranks}; the last to finish "
                 "completes the data-bin. Where one has ended before, start it again with --resume"
             ]
         if not before and _is_complete(job.data_bin):
@@ -195,7 +164,7 @@ def told(job: Job, shards: int, fresh: int, seconds: float) -> str:
         seconds: that they took.
     """
     rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
-    of = f" of {job.shards}" if shards != job.shards else ""
+    of = f" of {len(job.sizes)}" if shards != len(job.sizes) else ""
     return f"{job.data_bin}: {shards}{of} shards in {seconds:.1f} s{rate}"
 
 

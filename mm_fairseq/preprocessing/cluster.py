@@ -18,11 +18,13 @@ from typing import NamedTuple, Protocol
 from ..errors import MMFairseqError
 from .engines import bar_of
 from .share import Share
+from .work import Work, count, left_behind, pending, sweep
 
 POLL = 0.5  # seconds
 PATIENCE = 60.0  # seconds until a network file system shows here what was written elsewhere
 
 Task = Callable[[Share], Sequence[str]]
+Todo = Sequence[tuple[int, int]]  # which of several works, and the number of its shard
 
 
 class Outcome(NamedTuple):
@@ -61,35 +63,83 @@ class Receipts:
     """Counts utterances of shards that are there, by looking into their folders.
 
     Args:
-        folders: of streams, to the shards that are being made and their numbers of utterances.
-        needed: how many folders must have a shard before its utterances count; each counts by itself where it is 1.
+        folders: of streams; a shard counts once all of them have it.
+        sizes: of the shards that are being made, their numbers of utterances.
     """
 
-    def __init__(self, folders: Mapping[Path, Mapping[int, int]], needed: int = 1) -> None:
-        self.waiting = {folder: dict(shards) for folder, shards in folders.items()}
-        self.needed, self.seen, self.count = needed, dict[str, int](), 0
+    def __init__(self, folders: Sequence[Path], sizes: Mapping[int, int]) -> None:
+        self.folders, self.waiting, self.count = folders, dict(sizes), 0
 
     def __call__(self) -> int:
-        for folder, shards in self.waiting.items():
-            there = set(os.listdir(folder)) if folder.is_dir() else set()
-            for shard in [shard for shard in shards if f"shard-{shard:05d}.json" in there]:
-                rows = shards.pop(shard)
-                key = str(shard) if self.needed > 1 else f"{folder}/{shard}"
-                self.seen[key] = self.seen.get(key, 0) + 1
-                self.count += rows if self.seen[key] == self.needed else 0
+        if self.waiting:
+            names = [set(os.listdir(folder)) if folder.is_dir() else set() for folder in self.folders]
+            there = set.intersection(*names)
+            for shard in [shard for shard in self.waiting if f"shard-{shard:05d}.json" in there]:
+                self.count += self.waiting.pop(shard)
         return self.count
 
 
+def make_by_jobs(
+    engine: Engine, task: Callable[[Todo, Share], Sequence[str]], works: Sequence[Work], data_bin: Path, what: str
+) -> list[int]:
+    """Have jobs make what is not done of some works, which is dealt out evenly to as many as there are shards.
+
+    Args:
+        engine: where the jobs run.
+        task: makes its share of what is to be done; picklable.
+        works: what the shards belong to.
+        data_bin: beside this folder jobs get one for what they print.
+        what: the name of the bar.
+
+    Returns:
+        The number of utterances of each work that were not there before.
+
+    Raises:
+        MMFairseqError: jobs have failed, or shards are not there when all have ended well.
+    """
+    undone = [pending(work) for work in works]
+    fresh = [count(work, shards) for work, shards in zip(works, undone, strict=True)]
+    for work, shards in zip(works, undone, strict=True):
+        for shard in sorted({*left_behind(work), *shards}):
+            sweep(work, shard, damaged=True)  # it would be counted as done
+    todo = [(place, shard) for place, shards in enumerate(undone) for shard in shards]
+    if todo:
+        receipts = [
+            Receipts(work.folders, {shard: work.sizes[shard] for shard in shards})
+            for work, shards in zip(works, undone, strict=True)
+        ]
+        total, jobs = sum(sum(work.sizes) for work in works), min(engine.ranks, len(todo))
+        logs = data_bin.with_name(f"{data_bin.name}.jobs")
+        run_jobs(
+            engine, partial(task, todo), jobs, logs, lambda: sum(map(_call, receipts)), total, total - sum(fresh), what
+        )
+        for work in works:
+            await_shards(partial(pending, work), work.folder)
+    return fresh
+
+
+def _call(receipts: Receipts) -> int:
+    return receipts()
+
+
 def run_jobs(
-    engine: Engine, task: Task, logs: Path, count: Callable[[], int], total: int, done: int, what: str
+    engine: Engine,
+    task: Task,
+    jobs: int,
+    logs: Path,
+    finished: Callable[[], int],
+    total: int,
+    done: int,
+    what: str,
 ) -> None:
     """Run all shares of a task and follow them to their end; one that fails does not end the others.
 
     Args:
         engine: where.
         task: makes the shards of a share; picklable.
-        logs: folder for what jobs print.
-        count: of utterances finished since the start.
+        jobs: how many.
+        logs: folder for what they print.
+        finished: number of utterances finished since the start.
         total: all utterances.
         done: those that were finished before.
         what: the name of the bar.
@@ -98,18 +148,16 @@ def run_jobs(
         MMFairseqError: jobs have failed.
     """
     failed: list[Outcome] = []
-    running = engine.ranks
+    running = jobs
     try:
         with bar_of(total, done, what) as bar:
             with _uninterrupted():
-                engine.start(
-                    partial(_run, task, os.getcwd()), [Share(engine.ranks, rank) for rank in range(engine.ranks)], logs
-                )
+                engine.start(partial(_run, task, os.getcwd()), [Share(jobs, rank) for rank in range(jobs)], logs)
             while running:
                 ended = list(engine.ended())
                 running -= len(ended)
                 failed += [outcome for outcome in ended if outcome.error]
-                bar.update(done + count() - bar.n)
+                bar.update(done + finished() - bar.n)
                 if running:
                     time.sleep(POLL)
     except BaseException:
@@ -119,7 +167,7 @@ def run_jobs(
         first = min(failed)
         log = f" (log: {first.log})" if first.log else ""
         raise MMFairseqError(
-            f"{len(failed)} of {engine.ranks} jobs failed; the first is that of rank {first.rank}: {first.error}{log}; "
+            f"{len(failed)} of {jobs} jobs failed; the first is that of rank {first.rank}: {first.error}{log}; "
             "what is finished is kept: run again with --resume"
         )
 

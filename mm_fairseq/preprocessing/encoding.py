@@ -10,7 +10,6 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,8 @@ import cv2
 import numpy as np
 import torch
 
-from ..atomic import HeldError, held
 from ..backbones import Backbone
-from ..databin import CachedStream, ShardWriter, StreamReader, remove_shard
+from ..databin import CachedStream, ShardWriter, StreamReader
 from ..databin.format import open_shard, shard_paths
 from ..datasets import EMPTY, Limits, input_lengths, pad, read_item
 from ..errors import MMFairseqError
@@ -67,7 +65,7 @@ class Inputs:
 
 
 class Encoding:
-    """A cached stream in the making; `process_shard` is the function of the engines.
+    """A cached stream in the making.
 
     Args:
         data_bin: the folder.
@@ -82,7 +80,9 @@ class Encoding:
     ) -> None:
         self.data_bin, self.stream, self.encoder, self.inputs, self.device = data_bin, stream, encoder, inputs, device
         self.raw, self.folder = data_bin / stream.modality, data_bin / stream.name
+        self.folders = [self.folder]
         self.shards = inputs.reader.shards
+        self.sizes = [len(rows) for rows in self.shards]
         self.lengths = inputs.limits.usable(inputs.lengths(stream.modality))
         self.budget, self.readers = BUDGETS[device.type][stream.modality], READERS[device.type]
 
@@ -90,44 +90,11 @@ class Encoding:
         """Whether the shard is there, whole, and made from the raw shard that is there now."""
         return self.stream.is_done(self.data_bin, shard)
 
-    def pending(self) -> list[int]:
-        """The shards that are not done."""
-        return [shard for shard in range(len(self.shards)) if not self.is_done(shard)]
-
-    def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
-        """Write a shard, unless another process has done so or is at it.
-
-        Args:
-            shard: its number.
-            advance: called once an utterance.
-            wait: seconds of patience with another process that is at it.
-        """
+    def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None) -> None:
+        """Write one shard, whose bytes depend on the raw shard and the backbone alone."""
         torch.set_num_threads(1)
         single_threaded()
         _keep_memory()
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(held(self._lock(shard), wait))
-            except HeldError:
-                return
-            if self.is_done(shard):
-                for _ in self.shards[shard]:
-                    advance()
-            else:
-                self._write(shard, advance)
-
-    def sweep(self, shard: int) -> None:
-        """Remove what a killed process left of a shard, unless one is at it."""
-        try:
-            with held(self._lock(shard), wait=0):
-                remove_shard(self.folder, shard, leftovers_only=True)
-        except HeldError:
-            return
-
-    def _lock(self, shard: int) -> Path:
-        return self.folder / f".shard-{shard:05d}.tmp"
-
-    def _write(self, shard: int, advance: Callable[[], Any]) -> None:
         reader = copy.copy(self.inputs.reader)  # with maps of its own, which go with it
         rows = self.shards[shard]
         source = self._check(shard, reader)

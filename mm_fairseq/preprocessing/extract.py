@@ -34,12 +34,12 @@ from ..databin.format import shard_paths
 from ..datasets import Limits, load_dictionary
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES
-from ..media.faces import single_threaded
-from .cluster import Engine, Receipts, await_shards, run_jobs
+from .cluster import Engine, Todo, make_by_jobs
 from .disk import disk_errors
 from .encoding import Encoding, Inputs
-from .engines import cores, run_shards
+from .engines import cores
 from .share import Share
+from .work import make, pending
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
@@ -103,7 +103,9 @@ def extract(
         return _here(data_bin, backbones, settings)
 
 
-def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings, is_job: bool = False) -> list[str]:
+def _here(
+    data_bin: str | os.PathLike, backbones: Sequence[str], settings: Settings, todo: Todo | None = None
+) -> list[str]:
     device = _device(settings.device, settings.share.local_rank)
     workers = _workers(settings, device)
     found = DataBin(data_bin)
@@ -113,11 +115,12 @@ def _here(data_bin: str | os.PathLike, backbones: Sequence[str], settings: Setti
             raise MMFairseqError(f"{data_bin}: was binarized anew just now; try again")
         encodings = plan(found, backbones, settings, device)
         lines = []
-        for encoding in encodings:
+        for place, encoding in enumerate(encodings):
+            own = None if todo is None else [shard for which, shard in settings.share.own(todo) if which == place]
             try:
-                lines += run(encoding, settings, workers)
+                lines += run(encoding, settings, workers, own)
             except MMFairseqError:
-                if not is_job and settings.share.ranks == 1:  # else another may be about to write there
+                if todo is None and settings.share.ranks == 1:  # else another may be about to write there
                     _abandon(encoding)
                 raise
         return lines
@@ -130,30 +133,25 @@ def _by_jobs(data_bin: Path, backbones: Sequence[str], settings: Settings, engin
         encodings = plan(DataBin(data_bin), backbones, settings, torch.device("cpu"))
         for encoding in encodings:
             _begin(encoding, settings)
-        todo = {
-            encoding.folder: {shard: len(encoding.shards[shard]) for shard in encoding.pending()}
-            for encoding in encodings
-        }
-        fresh = {folder: sum(shards.values()) for folder, shards in todo.items()}
-        total = sum(len(encoding.inputs.ids) for encoding in encodings)
+        task = partial(_job, data_bin, backbones, settings, engine.cpus, unsafe)
         try:
-            if any(fresh.values()):
-                task = partial(_job, data_bin, backbones, settings, engine.cpus, unsafe)
-                logs = data_bin.with_name(f"{data_bin.name}.jobs")
-                run_jobs(engine, task, logs, Receipts(todo), total, total - sum(fresh.values()), "extract")
+            fresh = make_by_jobs(engine, task, encodings, data_bin, "extract")
             for encoding in encodings:
-                await_shards(encoding.pending, encoding.folder)
                 _complete(encoding)
         except MMFairseqError:
             for encoding in encodings:
                 _abandon(encoding)
             raise
         seconds = time.monotonic() - began
-        return [line for each in encodings for line in _summary(each, Share(), fresh[each.folder], seconds)]
+        return [
+            line
+            for encoding, utterances in zip(encodings, fresh, strict=True)
+            for line in _summary(encoding, range(len(encoding.sizes)), "", utterances, seconds)
+        ]
 
 
 def _job(
-    data_bin: Path, backbones: Sequence[str], settings: Settings, cpus: int, unsafe: bool, share: Share
+    data_bin: Path, backbones: Sequence[str], settings: Settings, cpus: int, unsafe: bool, todo: Todo, share: Share
 ) -> list[str]:
     """What one of the jobs does; what is not to be kept is gone already."""
     workers = settings.workers
@@ -161,7 +159,7 @@ def _job(
         workers = cpus
     settings = replace(settings, workers=workers, share=share, resume=True, overwrite=False)
     with unsafe_checkpoints(unsafe), disk_errors(data_bin):
-        return _here(data_bin, backbones, settings, is_job=True)
+        return _here(data_bin, backbones, settings, todo)
 
 
 def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device: torch.device) -> list[Encoding]:
@@ -184,26 +182,22 @@ def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device
     return encodings
 
 
-def run(encoding: Encoding, settings: Settings, workers: int) -> list[str]:
-    """Make the shards of one stream that are still to be made; returns the summary, in lines."""
-    began, own = time.monotonic(), _own(encoding, settings.share)
+def run(encoding: Encoding, settings: Settings, workers: int, own: Sequence[int] | None = None) -> list[str]:
+    """Make the shards of one stream that are still to be made; returns the summary, in lines.
+
+    Args:
+        encoding: the stream.
+        settings: with the share.
+        workers: number of processes.
+        own: the shards; None for those of the share.
+    """
+    began, share = time.monotonic(), settings.share
+    own = _own(encoding, share) if own is None else own
     _begin(encoding, settings)
-    todo = [shard for shard in own if not encoding.is_done(shard)]
-    rows, fresh = (sum(len(encoding.shards[shard]) for shard in shards) for shards in (own, todo))
-    try:
-        # First what no other process is at, then in its wake what it may leave undone.
-        for wait in (0, float("inf")):
-            left = [shard for shard in todo if not wait or not encoding.is_done(shard)]
-            done = rows - sum(len(encoding.shards[shard]) for shard in left)
-            if left:
-                name = f"{settings.share.told}extract {encoding.stream.modality}@{encoding.stream.backbone}"
-                process = partial(encoding.process_shard, wait=wait)
-                run_shards(process, left, workers, rows, done, name, settings.share.local_rank)
-    finally:
-        for shard in own:
-            encoding.sweep(shard)
+    what = f"extract {encoding.stream.modality}@{encoding.stream.backbone}"
+    fresh = make(encoding, own, workers, share, what)
     _complete(encoding)
-    return list(_summary(encoding, settings.share, fresh, time.monotonic() - began))
+    return list(_summary(encoding, own, share.told, fresh, time.monotonic() - began))
 
 
 def _check(settings: Settings) -> None:
@@ -245,7 +239,6 @@ def _one_thread() -> Iterator[None]:
     """Bytes must not depend on the number of threads; processes that use none can be forked safely."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    single_threaded()
     try:
         with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
             yield
@@ -291,8 +284,8 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
     return Encoding(data_bin.path, stream, encoder.eval().to(device), inputs, device)
 
 
-def _own(encoding: Encoding, share: Share) -> range:
-    return share.own(len(encoding.shards))
+def _own(encoding: Encoding, share: Share) -> Sequence[int]:
+    return share.own(range(len(encoding.sizes)))
 
 
 def _begin(encoding: Encoding, settings: Settings) -> None:
@@ -306,13 +299,13 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
                 remove_shard(encoding.folder, shard)
         for path in encoding.folder.glob("shard-*.json"):  # of raw data that had more shards
             number = path.stem.removeprefix("shard-")
-            if number.isdecimal() and int(number) >= len(encoding.shards):
+            if number.isdecimal() and int(number) >= len(encoding.sizes):
                 remove_shard(encoding.folder, int(number))
 
 
 def _complete(encoding: Encoding) -> None:
     """Write what stands beside the shards once all of them are done, whoever has made the last one."""
-    if not encoding.pending():
+    if not pending(encoding):
         with held(encoding.folder / LOCK):
             encoding.stream.open(encoding.data_bin, len(encoding.inputs.ids))
 
@@ -326,23 +319,22 @@ def _abandon(encoding: Encoding) -> None:
             encoding.folder.rmdir()
 
 
-def _summary(encoding: Encoding, share: Share, fresh: int, seconds: float) -> Iterator[str]:
-    own, modality = _own(encoding, share), encoding.stream.modality
+def _summary(encoding: Encoding, own: Sequence[int], told: str, fresh: int, seconds: float) -> Iterator[str]:
+    modality = encoding.stream.modality
     rows = np.concatenate([np.arange(0), *(np.array(encoding.shards[shard]) for shard in own)]).astype(np.int64)
     lengths, before = encoding.lengths[rows], encoding.inputs.lengths(modality)[rows]
     paths = [path for shard in own for path in shard_paths(encoding.folder, shard)]
     size, total = sum(path.stat().st_size for path in paths) / 1e6, int(lengths.sum())
     amount = _duration(total / SAMPLE_RATE) + " of audio" if modality == "audio" else f"{total} {UNITS[modality]}"
     rate = f", {fresh / seconds:.1f} utterances/s" if fresh else ", nothing was left to do"
-    name = f"{share.told}{encoding.stream.name}"
-    yield f"{name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
+    yield f"{told}{encoding.stream.name}: {len(rows)} utterances, {amount}, {size:.1f} MB in {seconds:.1f} s{rate}"
     limits = encoding.inputs.limits
-    told: dict[str, Any] = {
+    notes: dict[str, Any] = {
         f"without {modality}": before == 0,
         f"shorter than {limits.shortest} {UNITS[modality]}, taken as without": (before > 0) & (lengths == 0),
         f"longer than {limits.longest} {UNITS[modality]}, cut at the end": (lengths > 0) & (lengths < before),
     }
-    for what, hit in told.items():
+    for what, hit in notes.items():
         if hit.any():
             first = ", ".join(encoding.inputs.ids[row] for row in rows[hit][:5])
             yield f"  {hit.sum()} {what}: {first}" + (" ..." if hit.sum() > 5 else "")

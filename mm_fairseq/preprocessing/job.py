@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import HeldError, held
-from ..databin import ShardWriter, remove_shard
+from ..databin import ShardWriter
 from ..databin.format import open_shard, shard_paths
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Utterance
@@ -47,7 +46,17 @@ class Job:
         self.settings = settings.for_rows(len(self.rows))
         self.streams = choose_streams(self.corpus.manifest, self.settings)
         self.size = self.settings.shard_size or 256
-        self.shards = -(-len(self.rows) // self.size)
+        self.sizes = [min(self.size, len(self.rows) - first) for first in range(0, len(self.rows), self.size)]
+
+    @property
+    def folder(self) -> Path:
+        """The data-bin."""
+        return self.data_bin
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of the streams."""
+        return [self.data_bin / stream for stream in self.streams]
 
     def begin(self) -> None:
         """Write, or compare, what is known before the shards. `data_bin` must be held."""
@@ -90,21 +99,13 @@ class Job:
         """The rows of a shard."""
         return self.rows[shard * self.size : (shard + 1) * self.size]
 
-    def pending(self) -> list[int]:
-        """The shards that are not done."""
-        return [shard for shard in range(self.shards) if not self.is_done(shard)]
-
-    def count(self, shards: Iterable[int]) -> int:
-        """Utterances in these shards."""
-        return sum(len(self.part(shard)) for shard in shards)
-
     def is_done(self, shard: int) -> bool:
         """Whether every stream has this shard, whole."""
         try:
             counts = [len(open_shard(self.data_bin / stream, shard)[0]) for stream in self.streams]
         except MMFairseqError:
             return False
-        return set(counts) == {len(self.part(shard))}
+        return set(counts) == {self.sizes[shard]}
 
     def process_shard(self, shard: int, advance: Callable[[], Any] = lambda: None) -> None:
         """Write one shard of every stream. Its bytes depend on the corpus and the settings alone."""
@@ -127,18 +128,6 @@ class Job:
             if any(writer.notes["problems"] for writer in writers.values()):
                 self._check_root()  # or it has gone meanwhile
 
-    def process_alone(self, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
-        """`process_shard`, unless another process has done so or, for longer than `wait` seconds, is at it."""
-        try:
-            with held(self.data_bin / f".shard-{shard:05d}.tmp", wait):
-                if not self.is_done(shard):
-                    self.process_shard(shard, advance)
-                else:
-                    for _ in self.part(shard):
-                        advance()
-        except HeldError:
-            return
-
     def _path(self, stream: str, shard: int) -> Path:
         return shard_paths(self.data_bin / stream, shard)[0]
 
@@ -158,24 +147,15 @@ class Job:
 
     def clear(self) -> None:
         """Remove all that killed processes left beside the shards; nobody may be at one."""
-        for folder in (self.data_bin, *(self.data_bin / stream for stream in self.streams)):
+        for folder in (self.folder, *self.folders):
             for path in folder.glob(".*.tmp"):
                 if path.name != LOCK:
                     path.unlink(missing_ok=True)
 
-    def sweep(self, shard: int) -> None:
-        """Remove what a failed or killed process left of a shard, unless one is at it."""
-        try:
-            with held(self.data_bin / f".shard-{shard:05d}.tmp", wait=0):
-                for stream in self.streams:
-                    remove_shard(self.data_bin / stream, shard, leftovers_only=True)
-        except HeldError:
-            return
-
     def problems(self) -> list[Problem]:
         """Of all shards, in manifest order."""
         found: dict[str, list[Problem]] = {}
-        for shard in range(self.shards):
+        for shard in range(len(self.sizes)):
             for stream in self.streams:
                 for entry in open_shard(self.data_bin / stream, shard)[1]["notes"]["problems"]:
                     found.setdefault(entry["id"], []).append(Problem(**entry))

@@ -1,15 +1,17 @@
 """Which part of the work is this process's, where several runs share it."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from ..errors import MMFairseqError
+
+T = TypeVar("T")
 
 ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets it
 
 
 class Share(NamedTuple):
-    """Which shards are this process's: `rank`, `rank + ranks` and so on; `local_ranks` of them are on this machine."""
+    """Which shards are this process's: every one of `ranks` takes turns; `local_ranks` of them are on this machine."""
 
     ranks: int = 1
     rank: int = 0
@@ -33,9 +35,9 @@ class Share(NamedTuple):
             raise MMFairseqError(f"--nshard {ranks} --rank {rank}: of N runs the ranks are 0 to N - 1")
         return cls(ranks, rank, max(1, told.get("LOCAL_WORLD_SIZE", 1)), told.get("LOCAL_RANK", 0))
 
-    def own(self, shards: int) -> range:
-        """The numbers of this process's shards."""
-        return range(self.rank, shards, self.ranks)
+    def own(self, shards: Sequence[T]) -> Sequence[T]:
+        """Those of this process."""
+        return shards[self.rank :: self.ranks]
 
     @property
     def told(self) -> str:

@@ -24,7 +24,7 @@ def no_wait(monkeypatch):
 
 def test_every_share_once(tmp_path, capsys):
     seen = []
-    run_jobs(Here(3), lambda share: seen.append(share) or [share.told], tmp_path, lambda: 0, 1, 0, "toy")
+    run_jobs(Here(3), lambda share: seen.append(share) or [share.told], 3, tmp_path, lambda: 0, 1, 0, "toy")
     assert sorted(seen) == [Share(3, rank) for rank in range(3)]
     assert capsys.readouterr().out.splitlines() == ["rank 2 of 3: ", "rank 1 of 3: ", "rank 0 of 3: "]
 
@@ -41,14 +41,14 @@ def test_one_that_fails_does_not_end_the_others(tmp_path):
     with pytest.raises(
         MMFairseqError, match=r"2 of 3 jobs failed; .*rank 0: .*none: No such.*\(log: .*/0.log\).*--res"
     ):
-        run_jobs(Here(3), task, tmp_path, lambda: 0, 1, 0, "toy")
+        run_jobs(Here(3), task, 3, tmp_path, lambda: 0, 1, 0, "toy")
     assert sorted(seen) == [0, 1, 2]
 
 
 def test_an_interrupt_ends_the_jobs(tmp_path):
     engine = Here(2, interrupt=True)
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(engine, lambda share: [], tmp_path, lambda: 0, 1, 0, "toy")
+        run_jobs(engine, lambda share: [], 2, tmp_path, lambda: 0, 1, 0, "toy")
     assert engine.stopped
 
 
@@ -62,23 +62,22 @@ def test_an_interrupt_while_jobs_are_started_ends_them_too(tmp_path):
 
     engine.start = interrupted
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(engine, lambda share: [], tmp_path, lambda: 0, 1, 0, "toy")
+        run_jobs(engine, lambda share: [], 2, tmp_path, lambda: 0, 1, 0, "toy")
     assert len(engine.shares) == 2
     assert engine.stopped
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_receipts_are_counted_once(tmp_path):
-    both = Receipts({tmp_path / "audio": {0: 4, 1: 3}, tmp_path / "text": {0: 4, 1: 3}}, needed=2)
-    each = Receipts({tmp_path / "audio": {0: 4, 1: 3}, tmp_path / "text": {0: 4}})
-    assert (both(), each()) == (0, 0)
+    count = Receipts([tmp_path / "audio", tmp_path / "text"], {0: 4, 1: 3})
+    assert count() == 0
     seen = []
     for path in ("audio/shard-00000", "text/shard-00001", "text/shard-00000", "audio/shard-00001"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / f"{path}.json").touch()
-        seen.append((both(), each()))
-    assert seen == [(0, 4), (0, 4), (4, 8), (7, 11)]
-    assert (both(), each()) == (7, 11)
+        seen.append(count())
+    assert seen == [0, 0, 4, 7]
+    assert count() == 7
 
 
 def test_shards_that_come_late_are_waited_for(tmp_path, monkeypatch):

@@ -277,7 +277,7 @@ def test_the_data_bin_is_held_meanwhile(own, specs, monkeypatch):
         with locked(own, wait=0):
             raise AssertionError("binarize came in between")
 
-    monkeypatch.setattr(Encoding, "_write", rewrite)
+    monkeypatch.setattr(Encoding, "process_shard", rewrite)
     with pytest.raises(HeldError, match="another process is writing there"):
         make(own, specs)
 

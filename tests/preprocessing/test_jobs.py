@@ -68,6 +68,34 @@ def test_a_job_that_fails_is_taken_up(corpus, tmp_path, tree, reference, monkeyp
     assert tree(out) == reference
 
 
+def test_what_is_left_is_dealt_out_anew(corpus, tmp_path, tree, reference, monkeypatch, capsys):
+    """Shards that all were of one job go to as many as there are; no job is started that would have none."""
+
+    def fails(job, shard, advance):
+        if shard in (1, 4):
+            raise MMFairseqError("its machine is gone")
+        original(job, shard, advance)
+
+    out, original = tmp_path / "bin", Job.process_shard
+    with monkeypatch.context() as patch, pytest.raises(MMFairseqError, match="1 of 3 jobs failed"):
+        patch.setattr(Job, "process_shard", fails)
+        binarize(corpus.out, out, SMALL, engine=Here(3))
+    capsys.readouterr()
+    binarize(corpus.out, out, SMALL, resume=True, engine=Here(3))
+    told = sorted(line.split(" in ")[0] for line in capsys.readouterr().out.splitlines())
+    assert told == [f"rank {rank} of 2: {out}: 1 of 6 shards" for rank in (0, 1)]
+    assert tree(out) == reference
+
+
+def test_shards_of_two_streams_are_dealt_out_together(own, monkeypatch, capsys):
+    extract(own, [*MFCC, "audio=logmel"], settings(usual_frames={"audio": 30}), Here(3))
+    counts = [
+        int(line.split(" utt")[0].rsplit(" ", 1)[1]) for line in capsys.readouterr().out.splitlines() if "@" in line
+    ]
+    assert len(counts) == 6
+    assert sum(counts) == 48
+
+
 def test_a_corpus_that_changes_meanwhile(corpus, tmp_path, monkeypatch):
     engine = Here(2)
     original = engine.start
@@ -107,7 +135,7 @@ def test_an_extraction_that_fails_leaves_no_empty_folder(own, monkeypatch):
     def fails(encoding, shard, advance):
         raise MMFairseqError("damaged")
 
-    monkeypatch.setattr(Encoding, "_write", fails)
+    monkeypatch.setattr(Encoding, "process_shard", fails)
     with pytest.raises(MMFairseqError, match=r"2 of 2 jobs failed; .*rank 0: damaged"):
         extract(own, MFCC, settings(), Here(2))
     assert not list(own.glob("*@*"))
@@ -195,7 +223,7 @@ def test_an_extraction_made_anew_keeps_no_old_index(own, monkeypatch):
     make(own, {"audio": "mfcc"})
     (folder,) = own.glob("audio@*")
     assert (folder / "joined.idx").is_file()
-    monkeypatch.setattr(Encoding, "_write", fails)
+    monkeypatch.setattr(Encoding, "process_shard", fails)
     with pytest.raises(MMFairseqError, match="damaged"):
         extract(own, MFCC, settings(overwrite=True, share=Share(2, 0)))
     assert not (folder / "joined.idx").exists()

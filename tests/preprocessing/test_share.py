@@ -8,7 +8,7 @@ from mm_fairseq.preprocessing.share import Share
 
 @pytest.mark.parametrize("ranks", [1, 3, 9])
 def test_shares_cover_all_shards_once(ranks):
-    own = [shard for rank in range(ranks) for shard in Share(ranks, rank).own(7)]
+    own = [shard for rank in range(ranks) for shard in Share(ranks, rank).own(range(7))]
     assert sorted(own) == list(range(7))
 
 
