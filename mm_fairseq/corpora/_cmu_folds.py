@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MMFairseqError
-from ._feature_files import SPLIT_NAMES
-from .base import SPLITS, named, read_text
+from .base import SPLIT_NAMES, SPLITS, named, read_text
 
 VARIABLES = {f"standard_{split}_fold": split for split in SPLITS}
 

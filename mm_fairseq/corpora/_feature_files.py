@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
+from .base import SPLIT_NAMES, SPLITS
 from .frames import missing, numbers, read_parquet, shown
 from .pickles import Frame, read_pickle
 
 NAMES = {"audio": "audio", "text": "text", "video": "vision"}  # modality: key in the files
-SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 LABELS = ("regression_labels", "labels", "label")
 
 
@@ -89,7 +89,7 @@ def read_parts(raw: Path) -> tuple[list[Part], list[str]]:
         if SPLIT_NAMES[name] in parts:
             raise MMFairseqError(f"{place}: the same split as in {parts[SPLIT_NAMES[name]].place}")
         parts[SPLIT_NAMES[name]] = Part(place, SPLIT_NAMES[name], _checked(place, columns))
-    return [parts[split] for split in dict.fromkeys(SPLIT_NAMES.values()) if split in parts], others
+    return [parts[split] for split in SPLITS if split in parts], others
 
 
 def _of_pickle(raw: Path, tree: Any) -> list[tuple[str, str, dict[str, Any]]]:

@@ -23,6 +23,13 @@ from ..targets import SEPARATOR, Target, write_targets
 from .votes import vote_account
 
 SPLITS = ("train", "valid", "test")
+CALLED = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "dev", "validation", "development"),
+    "test": ("test", "eval", "testing", "evaluation"),
+}
+"""{split: what releases call it}."""
+SPLIT_NAMES = {name: split for split, names in CALLED.items() for name in names}
 FILES = "files"
 APART = ("speakers", "sessions", "dialogues", "recordings", "transcripts", "words")
 """What a protocol may keep apart; `preprocessing.audit_overlaps` says what each of them is."""

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MMFairseqError
-from ..manifest import Manifest
 from ..targets import Target
 from . import _cmu
+from ._cmu_clips import RANGE, Clip, check_range, recordings
 from ._cmu_folds import read_folds
 from .base import CORPORA, Corpus, ParsedCorpus, named, one_line, read_text
 from .csd import Segment, read_csd
@@ -83,54 +83,47 @@ class CmuMosei(Corpus):
         )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
-        form, base = _cmu.form_of(raw, TRANSCRIPTS, args, ("folds", "emotion_threshold", "intensities"))
-        sizes = SIZES["MOSEI"]
-        if form == "features":
-            prepared = _cmu.of_features(base, args)
-            _cmu.compare(prepared, sizes)
-            return prepared
-        prepared = ParsedCorpus(Manifest(base, [], []), [], {})
-        if form == "mmsa":
-            clips, targets = _cmu.of_mmsa(base, args.single_labels)
-        else:
-            clips = self._raw(base, raw, args, prepared)
-            targets = [Target("sentiment", "regression"), Target("emotions", "multilabel", EMOTIONS)]
-            targets += [Target(name, "regression") for name in EMOTIONS if args.intensities]
-        return _cmu.finish(base, clips, targets, sizes, args, prepared)
+        own = ("folds", "emotion_threshold", "intensities")
+        return _cmu.parse(raw, args, TRANSCRIPTS, own, SIZES["MOSEI"], read_raw)
 
-    def _raw(self, base: Path, raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> list[_cmu.Clip]:
-        threshold = args.emotion_threshold or 0.0
-        if not INTENSITY[0] <= threshold < INTENSITY[1]:
-            raise MMFairseqError(f"--emotion-threshold {threshold:g}: must be at least 0 and below {INTENSITY[1]:g}")
-        labels = _cmu.find_labels(base, raw, args.labels, LABELS)
-        folds = read_folds(_folds_file(base, raw, args.folds))
-        videos = read_csd(labels, SEQUENCE, ("sentiment", *EMOTIONS))
-        files = {file.stem: file for file in sorted((base / TRANSCRIPTS).glob("[!.]*.txt"))}
-        clips, lost, outside, unlabelled = [], [], 0, []
-        for video, segments in videos.items():
-            if video not in folds:
-                outside += len(segments)
+
+def read_raw(raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> tuple[list[Clip], list[Target]]:
+    """The clips of the raw release and their targets; what is left out is told in `prepared`."""
+    base = prepared.manifest.root
+    targets = [Target("sentiment", "regression"), Target("emotions", "multilabel", EMOTIONS)]
+    targets += [Target(name, "regression") for name in EMOTIONS if args.intensities]
+    threshold = args.emotion_threshold or 0.0
+    if not INTENSITY[0] <= threshold < INTENSITY[1]:
+        raise MMFairseqError(f"--emotion-threshold {threshold:g}: must be at least 0 and below {INTENSITY[1]:g}")
+    labels = _cmu.find_labels(base, raw, args.labels, LABELS)
+    folds = read_folds(_folds_file(base, raw, args.folds))
+    videos = read_csd(labels, SEQUENCE, ("sentiment", *EMOTIONS))
+    files = {file.stem: file for file in sorted((base / TRANSCRIPTS).glob("[!.]*.txt"))}
+    clips, lost, outside, unlabelled = [], [], 0, []
+    for video, segments in videos.items():
+        if video not in folds:
+            outside += len(segments)
+            continue
+        sentences = read_transcript(files[video]) if video in files else []
+        pairs = match(segments, sentences)
+        taken = {sentence.clip for _, sentence in pairs if sentence}
+        unlabelled += [f"{video}_{sentence.clip}" for sentence in sentences if sentence.clip not in taken]
+        for segment, sentence in pairs:
+            if not sentence:
+                lost.append(f"{video} from {segment.start:g} s")
                 continue
-            sentences = read_transcript(files[video]) if video in files else []
-            pairs = match(segments, sentences)
-            taken = {sentence.clip for _, sentence in pairs if sentence}
-            unlabelled += [f"{video}_{sentence.clip}" for sentence in sentences if sentence.clip not in taken]
-            for segment, sentence in pairs:
-                if not sentence:
-                    lost.append(f"{video} from {segment.start:g} s")
-                    continue
-                clips.append(_clip(base, video, folds[video], segment, sentence, threshold, args.intensities))
-        _cmu.tell_lost(labels, lost, args.accept_missing, prepared)
-        _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
-        if outside:
-            prepared.notes.append(f"left out, {outside} labelled segments of videos that are in no fold")
-        if unlabelled:
-            prepared.notes.append(f"left out, {len(unlabelled)} segments without a label: {named(unlabelled)}")
-        if mute := sorted(files.keys() - videos.keys()):
-            prepared.notes.append(f"left out, {len(mute)} videos with a transcript but no labels: {named(mute)}")
-        if silent := sorted(folds.keys() - videos.keys()):
-            prepared.notes.append(f"{len(silent)} videos of the folds have no labels: {named(silent)}")
-        return clips
+            clips.append(_clip(base, video, folds[video], segment, sentence, threshold, args.intensities))
+    _cmu.tell_lost(labels, lost, args.accept_missing, prepared)
+    _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
+    if outside:
+        prepared.notes.append(f"left out, {outside} labelled segments of videos that are in no fold")
+    if unlabelled:
+        prepared.notes.append(f"left out, {len(unlabelled)} segments without a label: {named(unlabelled)}")
+    if mute := sorted(files.keys() - videos.keys()):
+        prepared.notes.append(f"left out, {len(mute)} videos with a transcript but no labels: {named(mute)}")
+    if silent := sorted(folds.keys() - videos.keys()):
+        prepared.notes.append(f"{len(silent)} videos of the folds have no labels: {named(silent)}")
+    return clips, targets
 
 
 def _folds_file(base: Path, raw: Path, asked: Path | None) -> Path:
@@ -147,17 +140,17 @@ def _folds_file(base: Path, raw: Path, asked: Path | None) -> Path:
 
 def _clip(
     base: Path, video: str, split: str, segment: Segment, sentence: Sentence, threshold: float, intensities: bool
-) -> _cmu.Clip:
-    sentiment = _cmu.check_range(segment.place, "sentiment", segment.values["sentiment"], _cmu.RANGE)
-    strengths = {name: _cmu.check_range(segment.place, name, segment.values[name], INTENSITY) for name in EMOTIONS}
-    return _cmu.Clip(
+) -> Clip:
+    sentiment = check_range(segment.place, "sentiment", segment.values["sentiment"], RANGE)
+    strengths = {name: check_range(segment.place, name, segment.values[name], INTENSITY) for name in EMOTIONS}
+    return Clip(
         f"{base / TRANSCRIPTS / video}.txt:{sentence.line}",
         sentence.line,
         video,
         sentence.clip,
         split,
         sentence.text,
-        *_cmu.recordings(base, SOUNDS, PICTURES, video, sentence.clip),
+        *recordings(base, SOUNDS, PICTURES, video, sentence.clip),
         {"sentiment": sentiment, **(strengths if intensities else {})},
         {"emotions": [name for name in EMOTIONS if strengths[name] > threshold]},
         sentence.start,

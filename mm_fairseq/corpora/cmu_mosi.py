@@ -15,9 +15,9 @@ import argparse
 from pathlib import Path
 
 from ..errors import MMFairseqError
-from ..manifest import Manifest
 from ..targets import Target
 from . import _cmu
+from ._cmu_clips import RANGE, Clip, check_range, recordings
 from ._cmu_folds import read_folds
 from .base import CORPORA, Corpus, ParsedCorpus, named, one_line, read_text
 from .csd import read_csd
@@ -50,64 +50,54 @@ class CmuMosi(Corpus):
         )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
-        form, base = _cmu.form_of(raw, TRANSCRIPTS, args, ("folds",))
-        sizes = SIZES["MOSI"]
-        if form == "features":
-            prepared = _cmu.of_features(base, args)
-            _cmu.compare(prepared, sizes)
-            return prepared
-        prepared = ParsedCorpus(Manifest(base, [], []), [], {})
-        if form == "mmsa":
-            clips, targets = _cmu.of_mmsa(base, args.single_labels)
-        else:
-            clips, targets = self._raw(base, raw, args, prepared), [Target("sentiment", "regression")]
-        return _cmu.finish(base, clips, targets, sizes, args, prepared)
+        return _cmu.parse(raw, args, TRANSCRIPTS, ("folds",), SIZES["MOSI"], read_raw)
 
-    def _raw(self, base: Path, raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> list[_cmu.Clip]:
-        labels = _cmu.find_labels(base, raw, args.labels, LABELS)
-        videos = read_csd(labels, SEQUENCE, ("sentiment",))
-        folds = read_folds(raw / args.folds) if args.folds else {video: standard_fold(video) for video in videos}
-        spoken = {
-            file.stem: read_transcript(file) for file in sorted((base / TRANSCRIPTS).glob("[!.]*.annotprocessed"))
-        }
-        clips, lost, outside = [], [], 0
-        for video, segments in videos.items():
-            if video not in folds:
-                outside += len(segments)
+
+def read_raw(raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> tuple[list[Clip], list[Target]]:
+    """The clips of the raw release and their target; what is left out is told in `prepared`."""
+    base = prepared.manifest.root
+    labels = _cmu.find_labels(base, raw, args.labels, LABELS)
+    videos = read_csd(labels, SEQUENCE, ("sentiment",))
+    folds = read_folds(raw / args.folds) if args.folds else {video: standard_fold(video) for video in videos}
+    spoken = {file.stem: read_transcript(file) for file in sorted((base / TRANSCRIPTS).glob("[!.]*.annotprocessed"))}
+    clips, lost, outside = [], [], 0
+    for video, segments in videos.items():
+        if video not in folds:
+            outside += len(segments)
+            continue
+        for segment in segments:
+            number = str(segment.number + 1)
+            sentiment = check_range(segment.place, "sentiment", segment.values["sentiment"], RANGE)
+            if number not in spoken.get(video, {}):
+                lost.append(f"{video}_{number}")
                 continue
-            for segment in segments:
-                number = str(segment.number + 1)
-                sentiment = _cmu.check_range(segment.place, "sentiment", segment.values["sentiment"], _cmu.RANGE)
-                if number not in spoken.get(video, {}):
-                    lost.append(f"{video}_{number}")
-                    continue
-                line, text = spoken[video][number]
-                clips.append(
-                    _cmu.Clip(
-                        f"{base / TRANSCRIPTS / video}.annotprocessed:{line}",
-                        line,
-                        video,
-                        number,
-                        folds[video],
-                        text,
-                        *_cmu.recordings(base, SOUNDS, PICTURES, video, number),
-                        {"sentiment": sentiment},
-                        start=segment.start,
-                        end=segment.end,
-                    )
+            line, text = spoken[video][number]
+            clips.append(
+                Clip(
+                    f"{base / TRANSCRIPTS / video}.annotprocessed:{line}",
+                    line,
+                    video,
+                    number,
+                    folds[video],
+                    text,
+                    *recordings(base, SOUNDS, PICTURES, video, number),
+                    {"sentiment": sentiment},
+                    start=segment.start,
+                    end=segment.end,
                 )
-        _cmu.tell_lost(labels, lost, args.accept_missing, prepared)
-        kept = {clip.id for clip in clips}
-        unlabelled = [
-            f"{video}_{number}"
-            for video, texts in spoken.items()
-            for number in texts
-            if (video in folds or video not in videos) and f"{video}_{number}" not in kept
-        ]
-        _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
-        if unlabelled:
-            prepared.notes.append(f"left out, {len(unlabelled)} segments without a label: {named(unlabelled)}")
-        return clips
+            )
+    _cmu.tell_lost(labels, lost, args.accept_missing, prepared)
+    kept = {clip.id for clip in clips}
+    unlabelled = [
+        f"{video}_{number}"
+        for video, texts in spoken.items()
+        for number in texts
+        if (video in folds or video not in videos) and f"{video}_{number}" not in kept
+    ]
+    _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
+    if unlabelled:
+        prepared.notes.append(f"left out, {len(unlabelled)} segments without a label: {named(unlabelled)}")
+    return clips, [Target("sentiment", "regression")]
 
 
 def standard_fold(video: str) -> str:

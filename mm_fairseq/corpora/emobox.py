@@ -23,7 +23,9 @@ from ..manifest import Utterance
 from ..targets import Target
 from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, named, one_line
 from .draw import draw_validation
-from .speech_lists import Entry, add_root, collect, read_utf8, set_protocol
+from .recordings import archive_hint
+from .records import read_utf8
+from .speech_lists import Entry, add_root, collect, set_protocol
 
 VALID_SHARE = 0.2
 LATEST = 1e9  # seconds; no recording is that long
@@ -91,7 +93,7 @@ def _corpus(raw: Path) -> Path:
 def _fold_lists(raw: Path) -> dict[tuple[str, str], Path]:
     """{(fold, split): file}, folds in the order of their numbers."""
     if not raw.is_dir():
-        raise MMFairseqError(f"{raw}: no such folder; RAW must be {EmoBox.raw}")
+        raise MMFairseqError(f"{raw}: no such folder; RAW must be {EmoBox.raw}{archive_hint(raw)}")
     found: dict[tuple[str, str], Path] = {}
     for file in sorted(
         raw.glob("fold_*/*.jsonl"), key=lambda file: (len(file.parent.name), file.parent.name, file.name)
@@ -107,7 +109,7 @@ def _fold_lists(raw: Path) -> dict[tuple[str, str], Path]:
             if (fold, split) not in found:
                 raise MMFairseqError(f"{raw / f'fold_{fold}'}: no {split} list, *_{split}_fold_{fold}.jsonl")
     if not found:
-        raise MMFairseqError(f"{raw}: no fold_1/*_train_fold_1.jsonl; RAW must be {EmoBox.raw}")
+        raise MMFairseqError(f"{raw}: no fold_1/*_train_fold_1.jsonl; RAW must be {EmoBox.raw}{archive_hint(raw)}")
     return found
 
 

@@ -124,6 +124,11 @@ def modalities_of(text: str) -> list[str]:
 # Labels
 
 
+def number_text(value: float) -> str:
+    """A number as a manifest has it, to six digits."""
+    return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")
+
+
 def _target(parts: list[Part]) -> tuple[Target, Callable[[Part, int], str]]:
     """What the labels are, and what reads that of an utterance."""
     first = parts[0]
@@ -153,7 +158,7 @@ def _number(part: Part, key: str, row: int) -> str:
         x = np.empty(0)
     if x.shape != (1,) or not np.isfinite(x).all():
         raise MMFairseqError(f"{part.place}: row {row}: {key!r}: {shown(value)} is no number")
-    return f"{x[0]:.6f}".rstrip("0").rstrip(".")
+    return number_text(x[0])
 
 
 def _emotions(part: Part, key: str, row: int) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from ..errors import MMFairseqError
 from ..manifest import Utterance
 from .base import CORPORA, Corpus, ParsedCorpus, named, one_line
-from .speech_lists import SPLIT_FILES, Entry, add_root, add_target, collect, named_lines, set_protocol, set_target
+from .recordings import archive_hint
+from .speech_lists import Entry, add_root, add_target, by_split, collect, complete, named_lines
 
 LABELS = ("utt2emo", "utt2emotion", "utt2label")
 TO_THE_END = -1.0  # Kaldi's `end` of a segment that ends with its recording
@@ -49,24 +50,18 @@ class Kaldi(Corpus):
         ]
         prepared = collect(entries, args.root or raw, args)
         prepared.notes[:0] = notes
-        set_target(prepared, entries, args)
-        set_protocol(prepared)
-        return prepared
+        return complete(prepared, entries, args)
 
 
 def _folders(raw: Path) -> dict[str, Path]:
     """{split: folder with wav.scp}; "" for a folder that is not divided."""
     if (raw / "wav.scp").is_file():
         return {"": raw}
-    found = {}
-    for split, names in SPLIT_FILES.items():
-        here = [raw / name for name in names if (raw / name / "wav.scp").is_file()]
-        if len(here) > 1:
-            raise MMFairseqError(f"{here[1]}: {here[0]} is the {split} part already; leave one of them there")
-        if here:
-            found[split] = here[0]
+    found = {split: file.parent for split, file in by_split(raw, "NAME/wav.scp").items()}
     if not found:
-        raise MMFairseqError(f"{raw}: no wav.scp here and none in train, dev or test; RAW must be {Kaldi.raw}")
+        raise MMFairseqError(
+            f"{raw}: no wav.scp here and none in train, dev or test; RAW must be {Kaldi.raw}{archive_hint(raw)}"
+        )
     return found
 
 

@@ -25,7 +25,7 @@ from ..errors import MMFairseqError
 from ..manifest import CONTEXT, Manifest, Utterance
 from ..targets import Target
 from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
-from .recordings import fault, mp4_tracks
+from .recordings import archive_hint, fault, mp4_tracks
 from .records import read_columns
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
@@ -104,7 +104,7 @@ class Meld(Corpus):
         nested = raw / "MELD.Raw"
         root = nested if nested.is_dir() and not _table(raw, "train").is_file() else raw
         if not root.is_dir():
-            raise MMFairseqError(f"{root}: no such folder; RAW must be {self.raw}")
+            raise MMFairseqError(f"{root}: no such folder; RAW must be {self.raw}{archive_hint(root)}")
         prepared = ParsedCorpus(
             Manifest(root, ["emotion", "sentiment", "season"], []),
             [Target("emotion", "single", EMOTIONS), Target("sentiment", "single", SENTIMENTS)],
@@ -135,7 +135,7 @@ def read_split(file: Path, split: str, prepared: ParsedCorpus) -> list[Line]:
         MMFairseqError: `file:line: utterance 'id': column 'name': reason`, or an utterance that stands there twice.
     """
     if not file.is_file():
-        raise MMFairseqError(f"{file}: no such file; RAW must be {Meld.raw}")
+        raise MMFairseqError(f"{file}: no such file; RAW must be {Meld.raw}{archive_hint(file.parent)}")
     text, mended = decoded(file)
     if mended:
         prepared.notes.append(f"{file.name}: {mended} signs of Windows-1252 in UTF-8 were read as what they stand for")

@@ -21,6 +21,29 @@ class Record:
     fields: dict[str, str]
 
 
+def read_utf8(file: Path) -> str:
+    """The text of a file, without a mark.
+
+    Raises:
+        MMFairseqError: it is missing, a folder, a git-lfs pointer, an archive or not UTF-8; names the line.
+    """
+    if file.is_dir():
+        raise MMFairseqError(f"{file}: is a folder; give the file{archive_hint(file)}")
+    if not file.is_file():
+        raise MMFairseqError(f"{file}: no such file{archive_hint(file)}")
+    if is_pointer(file):
+        raise MMFairseqError(f"{file}: {POINTER}")
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if hint := archive_hint(file):
+            raise MMFairseqError(f"{file}: no text{hint}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise MMFairseqError(
+            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+
+
 def read_table(file: Path, delimiter: str = "auto", text: str | None = None) -> tuple[list[str], list[Record]]:
     """Header and records of a csv or tsv file. Records without any content are passed over.
 
@@ -33,7 +56,7 @@ def read_table(file: Path, delimiter: str = "auto", text: str | None = None) -> 
         MMFairseqError: the file is missing, a git-lfs pointer or not UTF-8, or a record has another number of fields
             than the header.
     """
-    text = _decoded(file) if text is None else text
+    text = read_utf8(file) if text is None else text
     sign = DELIMITERS.get(delimiter) or _guess(file, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
     header: list[str] = []
@@ -73,24 +96,6 @@ def read_columns(file: Path, columns: Sequence[str], delimiter: str = "auto", te
     if missing := [column for column in columns if column not in header]:
         raise MMFairseqError(f"{file}:1: no column {missing[0]!r}; columns: {', '.join(map(repr, header))}")
     return records
-
-
-def _decoded(file: Path) -> str:
-    if file.is_dir():
-        raise MMFairseqError(f"{file}: is a folder; give the file{archive_hint(file)}")
-    if not file.is_file():
-        raise MMFairseqError(f"{file}: no such file{archive_hint(file)}")
-    if is_pointer(file):
-        raise MMFairseqError(f"{file}: {POINTER}")
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if hint := archive_hint(file):
-            raise MMFairseqError(f"{file}: no table{hint}") from None
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise MMFairseqError(
-            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
-        ) from None
 
 
 def _guess(file: Path, text: str) -> str:

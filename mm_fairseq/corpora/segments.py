@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import MMFairseqError
 from .base import named
-from .recordings import POINTER, is_pointer
+from .records import read_utf8
 
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
 NAMES = (
@@ -110,16 +110,7 @@ def read_segments(file: Path, ontology: dict[str, str] | None) -> list[Segment]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        place = error.object.count(b"\n", 0, error.start) + 1
-        raise MMFairseqError(
-            f"{file}:{place}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the table as UTF-8"
-        ) from None
-    if is_pointer(file):
-        raise MMFairseqError(f"{file}: {POINTER}")
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_utf8(file).splitlines(), start=1):
         if line.strip():
             try:
                 yield number, [field.strip() for field in next(csv.reader([line], skipinitialspace=True, strict=True))]

@@ -12,11 +12,10 @@ from pathlib import Path
 from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import KINDS, SEPARATOR, Target, kind_of
-from .base import SPLITS, Fold, ParsedCorpus, check_row, named, one_line
+from .base import CALLED, SPLITS, Fold, ParsedCorpus, check_row, named, one_line
 from .draw import draw_by_recording, draw_by_speaker, draw_validation
-from .recordings import fault
-
-SPLIT_FILES = {"train": ("train",), "valid": ("valid", "dev", "val"), "test": ("test", "eval")}
+from .recordings import archive_hint, fault
+from .records import read_utf8
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,26 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def by_split(raw: Path, form: str) -> dict[str, Path]:
+    """{split: file} of the parts that are there.
+
+    Args:
+        raw: the folder.
+        form: path of a part's file, with NAME for what the split is called.
+
+    Raises:
+        MMFairseqError: two files are the same part.
+    """
+    found: dict[str, Path] = {}
+    for split, names in CALLED.items():
+        here = [file for name in names if (file := raw / form.replace("NAME", name)).is_file()]
+        if len(here) > 1:
+            raise MMFairseqError(f"{here[1]}: {here[0]} is the {split} part already; leave one of them there")
+        if here:
+            found[split] = here[0]
+    return found
+
+
 def named_lines(file: Path) -> Iterator[tuple[int, str, str]]:
     """Lines `NAME[ REST]` of a file of one line an utterance: number, name, rest; empty lines are passed over.
 
@@ -85,23 +104,6 @@ def named_lines(file: Path) -> Iterator[tuple[int, str, str]]:
         yield number, name, rest.strip()
     if not seen:
         raise MMFairseqError(f"{file}: holds no lines")
-
-
-def read_utf8(file: Path) -> str:
-    """The text of a file, without a mark.
-
-    Raises:
-        MMFairseqError: there is no such file, or it is not UTF-8.
-    """
-    if not file.is_file():
-        raise MMFairseqError(f"{file}: no such file")
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise MMFairseqError(
-            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        ) from None
 
 
 def collect(entries: Sequence[Entry], root: Path, args: argparse.Namespace) -> ParsedCorpus:
@@ -139,7 +141,10 @@ def collect(entries: Sequence[Entry], root: Path, args: argparse.Namespace) -> P
         prepared.manifest.utterances.append(row)
     told = [_told(reason, found) for reason, found in faults.items()]
     if told and not args.accept_missing:
-        raise MMFairseqError(f"{'; '.join(told)}; --root DIR reads them elsewhere, --accept-missing goes on without")
+        hint = archive_hint(root)
+        raise MMFairseqError(
+            f"{'; '.join(told)}; --root DIR reads them elsewhere, --accept-missing goes on without{hint}"
+        )
     prepared.notes += [f"accepted: {each}" for each in told]
     if faults:
         prepared.excluded["no recording"] = sum(map(len, faults.values()))
@@ -149,6 +154,13 @@ def collect(entries: Sequence[Entry], root: Path, args: argparse.Namespace) -> P
 def _told(reason: str, found: Sequence[Entry]) -> str:
     rest = f" (and {len(found) - 1} more)" if found[1:] else ""
     return f"{found[0].where}: {found[0].path!r}: {reason}{rest}"
+
+
+def complete(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.Namespace) -> ParsedCorpus:
+    """`prepared` with the target of `add_target`, as `set_target`, and the protocol, as `set_protocol`."""
+    set_target(prepared, entries, args)
+    set_protocol(prepared)
+    return prepared
 
 
 def set_target(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.Namespace) -> None:

@@ -10,25 +10,11 @@ from pathlib import Path, PurePosixPath
 from ..errors import MMFairseqError
 from ..manifest import FEATURES, TEXT_ASR, Manifest, Medium, Utterance
 from ..targets import KINDS, kind_of
-from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
+from .base import CORPORA, SPLIT_NAMES, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw_by_recording, draw_by_speaker, draw_validation, rotate
 from .recordings import Faults, fault
 from .records import DELIMITERS, Record, read_table
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "development": "valid",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
 
 MEDIA = ("audio", "video", FEATURES)
 

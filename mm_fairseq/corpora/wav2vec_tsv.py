@@ -19,7 +19,9 @@ from tqdm import tqdm
 from ..errors import MMFairseqError
 from ..manifest import Utterance
 from .base import CORPORA, Corpus, ParsedCorpus, named, one_line
-from .speech_lists import SPLIT_FILES, Entry, add_root, add_target, collect, read_utf8, set_protocol, set_target
+from .recordings import archive_hint
+from .records import read_utf8
+from .speech_lists import Entry, add_root, add_target, by_split, collect, complete
 
 
 @CORPORA.register("wav2vec_tsv")
@@ -54,21 +56,13 @@ class Wav2vecTsv(Corpus):
         entries = _with_ids(found)
         prepared = collect(entries, _common(entries), args)
         _compare(prepared, entries, samples, args.accept_counts)
-        set_target(prepared, entries, args)
-        set_protocol(prepared)
-        return prepared
+        return complete(prepared, entries, args)
 
 
 def _lists(raw: Path) -> dict[str, Path]:
-    found = {}
-    for split, names in SPLIT_FILES.items():
-        here = [raw / f"{name}.tsv" for name in names if (raw / f"{name}.tsv").is_file()]
-        if len(here) > 1:
-            raise MMFairseqError(f"{here[1]}: {here[0]} is the {split} part already; leave one of them there")
-        if here:
-            found[split] = here[0]
+    found = by_split(raw, "NAME.tsv")
     if "train" not in found:
-        raise MMFairseqError(f"{raw}: no train.tsv here; RAW must be {Wav2vecTsv.raw}")
+        raise MMFairseqError(f"{raw}: no train.tsv here; RAW must be {Wav2vecTsv.raw}{archive_hint(raw)}")
     return found
 
 

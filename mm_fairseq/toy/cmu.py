@@ -7,12 +7,13 @@ show (breath, brows) tells the emotions apart.
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ..errors import MMFairseqError
 from . import acted, features, speech
@@ -54,6 +55,48 @@ class Take:
         return len(self.sound) / speech.SAMPLE_RATE
 
 
+Video = tuple[str, str, list[Take]]
+"""Name, split ("" for none) and clips."""
+Plan = Sequence[tuple[str, int]]
+"""The split of each video and its number of clips."""
+
+
+def write(
+    out: Path,
+    utterances: int,
+    seed: int,
+    form: str,
+    name_of: Callable[[int, str, np.random.Generator], str],
+    write_raw: Callable[[Path, Callable[[Plan], Iterator[Video]], Plan], None],
+) -> None:
+    """Write the corpus; the same arguments give the same bytes.
+
+    Args:
+        out: a new or empty folder.
+        utterances: how many segments with a label and a fold, six a video.
+        seed: of everything drawn.
+        form: raw, mmsa or features.
+        name_of: from number, split and generator to the name of a video.
+        write_raw: writes the raw form; gets `out`, what draws the videos of a plan, and the plan.
+
+    Raises:
+        MMFairseqError: too few utterances, the folder is taken, or h5py (raw) or pandas (features) is not installed.
+    """
+    check(out, utterances, seed, form)
+
+    def videos(plan: Plan) -> Iterator[Video]:
+        rng = np.random.default_rng(seed)
+        for number, (split, clips) in enumerate(tqdm(plan, desc="toy cmu", unit="video", disable=None)):
+            yield name_of(number, split, rng), split, monologue(clips, rng)
+
+    if form == "features":
+        write_features(out, utterances, seed)
+    elif form == "mmsa":
+        write_mmsa(out, videos(splits(utterances)))
+    else:
+        write_raw(out, videos, splits(utterances))
+
+
 def check(out: Path, utterances: int, seed: int, form: str) -> None:
     """Raises MMFairseqError for a number or form that is not possible, or a folder that is taken."""
     if form not in FORMS:
@@ -64,7 +107,7 @@ def check(out: Path, utterances: int, seed: int, form: str) -> None:
     check_new(out, seed)
 
 
-def splits(utterances: int) -> list[tuple[str, int]]:
+def splits(utterances: int) -> Plan:
     """The split of each monologue and its number of clips."""
     sizes = [CLIPS] * (utterances // CLIPS) + [utterances % CLIPS] * bool(utterances % CLIPS)
     counts = {split: max(1, round(share * len(sizes))) for split, share in SHARES.items()}
@@ -154,7 +197,7 @@ def write_csd(
             metadata.create_dataset(key, (1,), dtype=h5py.string_dtype())[0] = json.dumps(value)
 
 
-def write_mmsa(out: Path, videos: Iterator[tuple[str, str, list[Take]]]) -> None:
+def write_mmsa(out: Path, videos: Iterator[Video]) -> None:
     """`label.csv` and `Raw/<video>/<clip>.mp4` of (video, split, clips)."""
     rows: list[tuple[str, ...]] = [_LABEL_COLUMNS]
     for video, split, takes in videos:

@@ -5,12 +5,11 @@ video, its sound in `Raw/Audio/Full/WAV_16000`, `labels/CMU_MOSEI_Labels.csd` an
 release some segments have no label, some videos are in no fold, and a sentence may hold the delimiter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from . import cmu, speech
 
@@ -19,44 +18,25 @@ FIRST = "-0kQ_7bZ3"
 
 
 def write(out: Path, utterances: int, seed: int, form: str = "raw") -> None:
-    """Write the corpus; the same arguments give the same bytes.
-
-    Args:
-        out: a new or empty folder.
-        utterances: how many segments with a label and a fold, six a video.
-        seed: of everything drawn.
-        form: raw, mmsa or features.
-
-    Raises:
-        MMFairseqError: too few utterances, the folder is taken, or h5py (raw) or pandas (features) is not installed.
-    """
-    cmu.check(out, utterances, seed, form)
-    if form == "features":
-        cmu.write_features(out, utterances, seed)
-    elif form == "mmsa":
-        cmu.write_mmsa(out, _videos(cmu.splits(utterances), seed))
-    else:
-        (split, clips), *others = cmu.splits(utterances)
-        # The first video begins with a segment that nobody has rated, the last is in no fold.
-        _write_raw(out, _videos([(split, clips + 1), *others, ("", 1)], seed))
+    """As `cmu.write`."""
+    cmu.write(out, utterances, seed, form, _name, _write_raw)
 
 
-def _videos(plan: list[tuple[str, int]], seed: int) -> Iterator[tuple[str, str, list[cmu.Take]]]:
-    rng = np.random.default_rng(seed)
-    for number, (split, clips) in enumerate(tqdm(plan, desc="toy cmu_mosei", unit="video", disable=None)):
-        # Some videos of the release have a number for a name.
-        name = f"{100_000 + 7 * number}" if number % 5 == 4 else cmu.name(FIRST[number % len(FIRST)], rng)
-        yield name, split, cmu.monologue(clips, rng)
+def _name(number: int, split: str, rng: np.random.Generator) -> str:
+    """Some videos of the release have a number for a name."""
+    return f"{100_000 + 7 * number}" if number % 5 == 4 else cmu.name(FIRST[number % len(FIRST)], rng)
 
 
-def _write_raw(out: Path, videos: Iterator[tuple[str, str, list[cmu.Take]]]) -> None:
+def _write_raw(out: Path, videos: Callable[[cmu.Plan], Iterator[cmu.Video]], plan: cmu.Plan) -> None:
     raw = out / "Raw"
     wavs, texts, labels = raw / "Audio/Full/WAV_16000", raw / "Transcript/Segmented/Combined", out / "labels"
     for folder in (wavs, texts, labels):
         folder.mkdir(parents=True)
     sequence: dict[str, list[tuple[list[float], float, float]]] = {}
     folds: dict[str, list[str]] = {split: [] for split in cmu.SHARES}
-    for index, (video, split, takes) in enumerate(videos):
+    (first, clips), *others = plan
+    # The first video begins with a segment that nobody has rated, the last is in no fold.
+    for index, (video, split, takes) in enumerate(videos([(first, clips + 1), *others, ("", 1)])):
         if split:
             folds[split].append(video)
         cmu.write_video(raw / "Videos/Full/Combined" / f"{video}.mp4", takes)

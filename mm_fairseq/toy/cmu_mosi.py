@@ -5,12 +5,11 @@ Raw: `Transcript/Segmented/<video>.annotprocessed`, `Video/Segmented/<video>_<n>
 standard folds, which go by the order of names, have all three splits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from . import cmu, speech
 
@@ -19,40 +18,20 @@ FIRST = {"train": "-0123456789ABCDEFGHIJKLMNOPQRSTUV", "valid": "XYZ_ab", "test"
 
 
 def write(out: Path, utterances: int, seed: int, form: str = "raw") -> None:
-    """Write the corpus; the same arguments give the same bytes.
-
-    Args:
-        out: a new or empty folder.
-        utterances: how many segments, six a video.
-        seed: of everything drawn.
-        form: raw, mmsa or features.
-
-    Raises:
-        MMFairseqError: too few utterances, the folder is taken, or h5py (raw) or pandas (features) is not installed.
-    """
-    cmu.check(out, utterances, seed, form)
-    if form == "features":
-        cmu.write_features(out, utterances, seed)
-    elif form == "mmsa":
-        cmu.write_mmsa(out, _videos(utterances, seed))
-    else:
-        _write_raw(out, _videos(utterances, seed))
+    """As `cmu.write`."""
+    cmu.write(out, utterances, seed, form, _name, _write_raw)
 
 
-def _videos(utterances: int, seed: int) -> Iterator[tuple[str, str, list[cmu.Take]]]:
-    rng = np.random.default_rng(seed)
-    plan = cmu.splits(utterances)
-    for number, (split, clips) in enumerate(tqdm(plan, desc="toy cmu_mosi", unit="video", disable=None)):
-        letters = FIRST[split]
-        yield cmu.name(letters[number % len(letters)], rng), split, cmu.monologue(clips, rng)
+def _name(number: int, split: str, rng: np.random.Generator) -> str:
+    return cmu.name(FIRST[split][number % len(FIRST[split])], rng)
 
 
-def _write_raw(out: Path, videos: Iterator[tuple[str, str, list[cmu.Take]]]) -> None:
+def _write_raw(out: Path, videos: Callable[[cmu.Plan], Iterator[cmu.Video]], plan: cmu.Plan) -> None:
     wavs, texts, labels = out / "Audio/WAV_16000/Segmented", out / "Transcript/Segmented", out / "labels"
     for folder in (wavs, texts, labels):
         folder.mkdir(parents=True)
     sequence: dict[str, list[tuple[list[float], float, float]]] = {}
-    for video, _, takes in videos:
+    for video, _, takes in videos(plan):
         begin, lines = 0.0, []
         for number, take in enumerate(takes, start=1):
             cmu.write_video(out / "Video/Segmented" / f"{video}_{number}.mp4", [take])

@@ -16,8 +16,8 @@ TABLE = ["--columns", "audio=file,text=words,speaker=speaker,split=part", "--tar
 OPTIONS = {"table": TABLE, "lists": ["--classes", "iemocap"]}
 TOYS = {"features": features, "fluent_speech_commands": fluent_speech_commands, "korean_vat": korean_vat}
 TOYS |= {"lists": lists, "table": table}
-FOLDERS = ["audioset", "crema_d", "fluent_speech_commands", "iemocap", "korean_vat", "lists", "ravdess"]
 FILE = {"features": "mmsa_unaligned.pkl", "table": "table.csv"}  # RAW, where it is no folder
+FOLDERS = [name for name in CORPORA.names() if name not in FILE]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_an_archive_in_place_of_the_folder(tmp_path, parse, corpus):
 
 def test_an_archive_in_place_of_a_table(tmp_path, parse):
     (tmp_path / "release.zip").write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(MMFairseqError, match=r"release.zip: no table; release.zip is an archive: extract it first"):
+    with pytest.raises(MMFairseqError, match=r"release.zip: no text; release.zip is an archive: extract it first"):
         parse("table", tmp_path / "release.zip", *TABLE)
     with pytest.raises(
         MMFairseqError, match=r": is a folder; give the file; there are archives in .*: extract release.zip first"

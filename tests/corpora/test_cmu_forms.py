@@ -69,7 +69,7 @@ def test_single_labels(tmp_path, parse, media):
         ("v,1,x,nan,,,,Positive,train", "column 'label': nan is not a number from -3 to 3"),
         ("v,1,x,good,,,,Positive,train", "column 'label': 'good' is no number"),
         ("v,1,x,,,,,Positive,train", "column 'label': '' is no number"),
-        ("v,1,x,1,,,,Positive,dev2", "column 'mode': 'dev2' is none of train, valid, val, dev, test"),
+        ("v,1,x,1,,,,Positive,dev2", "column 'mode': 'dev2' is none of train, training, valid, val, dev"),
         ("../v,1,x,1,,,,Positive,train", r"column 'video_id': '../v' is not the name of a folder or file"),
         ("v,,x,1,,,,Positive,train", "column 'clip_id': '' is not the name of a folder or file"),
         ("v,w$_$1,x,1,,,,Positive,train", "column 'clip_id' is of video 'w', column 'video_id' of 'v'"),

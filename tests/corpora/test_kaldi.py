@@ -174,7 +174,7 @@ def test_missing_recordings_and_folders(raw, parse, tmp_path):
     with pytest.raises(MMFairseqError, match=r"no wav.scp here and none in train, dev or test"):
         parse("kaldi", tmp_path)
     shutil.copytree(raw / "dev", raw / "valid")
-    with pytest.raises(MMFairseqError, match=r"dev: .*valid is the valid part already"):
+    with pytest.raises(MMFairseqError, match=r"dev.wav.scp: .*valid.wav.scp is the valid part already"):
         parse("kaldi", raw)
     shutil.rmtree(raw / "valid")
     shutil.copytree(raw / "dev", raw / "eval")

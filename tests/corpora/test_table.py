@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from mm_fairseq.corpora.table import SPLIT_NAMES
+from mm_fairseq.corpora.base import SPLIT_NAMES
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.targets import Target
 
