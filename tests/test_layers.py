@@ -16,6 +16,7 @@ CONTRACTS = {"errors", "atomic", "registry", "manifest", "targets"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
+    "checkpoints": {"errors", "atomic"},
     "registry": {"errors"},
     "manifest": {"errors"},
     "metric_names": set(),
@@ -27,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "kinds": {"errors", "registry", "metrics", "losses"},
     "targets": {"errors", "kinds"},
     "baselines": {"metrics", "targets"},
-    "fairseq_compat": {"errors"},
+    "fairseq_compat": {"errors", "atomic", "checkpoints"},
     "corpora": CONTRACTS,
     "media": CONTRACTS,
     "databin": CONTRACTS,
@@ -43,7 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"versions", "metrics", "baselines", "datasets", "databin", "backbones", "models", "fairseq_compat"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
-    "evaluation": {"errors", "atomic", "versions", "tables", "metrics", "resampling", "report", "databin", "backbones"},
+    "evaluation": {"errors", "atomic", "checkpoints", "versions", "tables", "metrics", "resampling"}
+    | {"report", "databin", "backbones"},
     "__init__": {"fairseq_compat", "criterions", "models", "tasks"},
 }
 ALLOWED["cli"] = {*ALLOWED, "__init__"}

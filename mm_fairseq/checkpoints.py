@@ -1,0 +1,195 @@
+"""Checkpoints of trainings: each appears whole or not at all, has its checksum beside it, and is checked when read.
+
+`NAME.pt.sha256` is what `sha256sum NAME.pt` prints. While a checkpoint is replaced it holds two lines, of the old and
+of the new one, so that either is right if the writer is killed between the two files.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import torch
+
+from .atomic import open_atomic, write_atomic
+from .errors import MMFairseqError
+
+LAST = "checkpoint_last"
+SUM = ".sha256"
+DAMAGED = ".damaged"
+BLOCK = 2**20  # bytes
+SHOWN = 5  # names in a message
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Found(NamedTuple):
+    """The checkpoint to go on from, None where none is whole, and why others were passed over: name to reason."""
+
+    path: Path | None
+    skipped: dict[str, str]
+
+
+class _Summed:
+    """A file to write to that knows the SHA-256 of what went through it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error  # torch raises one of its own in its place, which tells nothing of the disk
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def sum_file(path: Path) -> Path:
+    """Where the checksum of a checkpoint is."""
+    return path.with_name(path.name + SUM)
+
+
+def save(state: Any, path: str | os.PathLike) -> None:
+    """Write what `torch.load` reads; killed at any moment, the old one or the new one is there, whole.
+
+    Raises:
+        MMFairseqError: the disk does not take it; the old one is still there.
+    """
+    with _replacing(Path(path)) as file:
+        torch.save(state, file)
+
+
+def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy a checkpoint to another name, as `save` writes it. A link would have both damaged by one bad block."""
+    with open(source, "rb") as old, _replacing(Path(target)) as file:
+        shutil.copyfileobj(old, file, BLOCK)  # type: ignore[misc]
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    file = None
+    try:
+        with open_atomic(path) as plain:
+            file = _Summed(plain)
+            yield file
+            digest = file.digest.hexdigest()
+            if path.is_file() and (known := _sums(path)):
+                _write_sums(path, [*known, digest])
+        _write_sums(path, [digest])
+    except (OSError, RuntimeError) as error:
+        fault = file.error if file is not None and file.error else error
+        if not isinstance(fault, OSError):
+            raise
+        free = shutil.disk_usage(path.parent).free / 1e9
+        raise MMFairseqError(
+            f"{path}: not saved: {fault.strerror or fault}; the disk of {path.parent} has {free:.3f} GB left; "
+            "what was saved before is kept"
+        ) from error
+
+
+def _write_sums(path: Path, digests: list[str]) -> None:
+    write_atomic(sum_file(path), "".join(f"{digest}  {path.name}\n" for digest in digests).encode())
+
+
+def _sums(path: Path) -> list[str]:
+    """The checksums that the checkpoint may have; none where they were not written, or are not readable."""
+    try:
+        lines = sum_file(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line[:64] for line in lines if _DIGEST.fullmatch(line[:64])]
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint's bytes; "" for a whole one.
+
+    A file whose checksum is right is whole. Where there is none, or it is of another file (somebody has put a
+    checkpoint in this one's place), torch's own checksums of each part within decide.
+    """
+    return _examined(path)[0]
+
+
+def _examined(path: Path) -> tuple[str, bool]:
+    """As `damage`, and whether there is a checksum beside the file which is that of other bytes."""
+    try:
+        if not path.stat().st_size:
+            return "empty", False
+        known = _sums(path)
+        if not known:
+            return _broken_part(path), False
+        with open(path, "rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() in known
+        return ("", False) if same else (_broken_part(path), True)
+    except OSError as error:
+        return error.strerror or str(error), False
+
+
+def _broken_part(path: Path) -> str:
+    """By the checksums in the zip archive that `torch.save` writes; files in torch's old form have none."""
+    with open(path, "rb") as file:
+        begin = file.read(4)
+    if begin[:2] != b"PK":
+        return "" if begin[:1] == b"\x80" and not _sums(path) else "its first bytes are not those of a checkpoint"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if odd := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
+                return f"{odd[0]} in it is compressed, which torch does not write"
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        return f"cut short or overwritten ({error})"
+    return f"{bad} in it does not have its checksum" if bad else ""
+
+
+def check(path: str | os.PathLike) -> list[str]:
+    """Everything that is wrong with a checkpoint, in words; empty for a whole one.
+
+    Looked at are its bytes (checksum beside it and those within), whether it can be loaded with plain types only, and
+    whether all weights are finite numbers. Nothing of it is executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return [f"{path}: no such file"]
+    fault, differs = _examined(path)
+    if fault:
+        return [f"{path}: {fault}"]
+    faults = [f"{path}: not the file that {sum_file(path).name} was written for"] if differs else []
+    try:
+        weights = _read(path)["model"]
+    except MMFairseqError as error:
+        return [*faults, str(error)]
+    except KeyError as error:
+        return [*faults, f"{path}: no {error} in it"]
+    wrong = [
+        str(name)
+        for name, value in (weights if isinstance(weights, dict) else {}).items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        faults.append(f"{path}: weights that are not finite numbers: {', '.join(wrong[:SHOWN])}{more}")
+    return faults
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is in a file, its tensors mapped and not read.
+
+    Raises:
+        MMFairseqError: it is not readable.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # torch raises a dozen kinds for broken files
+        told = str(error).strip().partition("\n")[0][:200]
+        raise MMFairseqError(f"{path}: cannot be loaded ({type(error).__name__}: {told})") from error
+    if not isinstance(state, dict):
+        raise MMFairseqError(f"{path}: expected a dictionary, found {type(state).__name__}")
+    return state
