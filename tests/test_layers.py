@@ -16,6 +16,7 @@ CONTRACTS = {"errors", "atomic", "registry", "manifest", "targets"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
+    "pickles": {"errors"},
     "checkpoints": {"errors", "atomic"},
     "registry": {"errors"},
     "manifest": {"errors"},
@@ -29,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"errors", "kinds"},
     "baselines": {"metrics", "targets"},
     "fairseq_compat": {"errors", "atomic", "checkpoints"},
-    "corpora": CONTRACTS,
+    "corpora": CONTRACTS | {"pickles"},
     "media": CONTRACTS,
     "databin": CONTRACTS,
     "modules": {"errors", "registry"},

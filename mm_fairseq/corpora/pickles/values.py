@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import MMFairseqError
+from ...pickles import OTHER_COLUMN, Grown, Machine, Made, Name, keys
 from ..recordings import POINTER, is_pointer
-from .machine import OTHER_COLUMN, Grown, Machine, Made, Name, keys
 
 DEEPEST = 100  # containers in containers
 GROWTH = 4  # values that are made anew for each byte of a file: honest files need less than two

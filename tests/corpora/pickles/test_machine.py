@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from mm_fairseq.corpora.pickles import read_pickle
-from mm_fairseq.corpora.pickles.machine import Machine
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.pickles import Machine
 
 
 class Call:

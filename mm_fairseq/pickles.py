@@ -9,11 +9,11 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...errors import MMFairseqError
+from .errors import MMFairseqError
 
 WINDOW = 1 << 12  # bytes of a list of numbers that are decoded at once
 FEW = 16  # numbers: so many in a row are decoded at once
@@ -87,10 +87,12 @@ class Machine:
     """Reads one pickle.
 
     Args:
-        data: the bytes; a memory map is not copied.
+        data: the bytes; a memory map is not copied. What stands behind the end of the pickle is left alone.
         where: the file's name for messages.
         admits: whether a module and a name in it may be named.
     """
+
+    steps: ClassVar[dict[bytes, Callable[[Any], None]]]
 
     def __init__(self, data: Any, where: str, admits: Callable[[str, str], bool]) -> None:
         self.data = memoryview(data)
@@ -115,7 +117,7 @@ class Machine:
                 code = bytes(self._take(1))
                 if code == b".":
                     return self.stack.pop()
-                step = _STEPS_OF.get(code)
+                step = self.steps.get(code)
                 if step is None:
                     raise MMFairseqError(f"{self.where}: byte {start}: opcode {code!r} is not that of plain data")
                 step(self)
@@ -316,7 +318,7 @@ def _narrow(values: np.ndarray) -> np.ndarray:
     return values
 
 
-_STEPS_OF: dict[bytes, Callable[[Machine], None]] = {
+Machine.steps = {
     b"\x80": lambda m: m._skip(1),
     FRAME: lambda m: m._skip(8),
     b"(": Machine._mark,
@@ -362,8 +364,8 @@ _STEPS_OF: dict[bytes, Callable[[Machine], None]] = {
     b"\x94": Machine._memoize,
     b"c": Machine._global,
     b"\x93": Machine._stack_global,
-    b"R": Machine._make,
-    b"\x81": Machine._make,
+    b"R": lambda m: m._make(),
+    b"\x81": lambda m: m._make(),
     b"\x92": Machine._make_ex,
-    b"b": Machine._build,
+    b"b": lambda m: m._build(),
 }
