@@ -4,6 +4,7 @@ The same for a data-bin (`job.Job`) and for a cached stream (`encoding.Encoding`
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,15 +80,16 @@ def make(work: Work, own: Sequence[int], workers: int, share: Share, what: str) 
 
 def make_one(work: Work, shard: int, advance: Callable[[], Any] = lambda: None, wait: float = 0) -> None:
     """Make a shard, unless another process has done so or, for longer than `wait` seconds, is at it."""
-    try:
-        with held(_lock(work, shard), wait):
-            if not work.is_done(shard):
-                work.process_shard(shard, advance)
-            else:
-                for _ in range(work.sizes[shard]):
-                    advance()
-    except HeldError:
-        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(_lock(work, shard), wait))
+        except HeldError:
+            return
+        if not work.is_done(shard):
+            work.process_shard(shard, advance)
+        else:
+            for _ in range(work.sizes[shard]):
+                advance()
 
 
 def sweep(work: Work, shard: int, damaged: bool = False) -> None:
