@@ -70,14 +70,6 @@ _LIKE = 0.8  # correlation of a patch that need not be searched, and of one that
 _UNLIKE = 0.5
 
 
-def find_face(frames: Sequence[np.ndarray]) -> tuple[float, float, float] | None:
-    """The face of a clip whose place most of the frames looked at agree upon: centre x, centre y, side."""
-    for way in PASSES:
-        if (box := _agreed(way, frames, _look(way, frames))) is not None:
-            return box[:3]
-    return None
-
-
 def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
     """The face of a clip in every frame.
 

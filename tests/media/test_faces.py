@@ -6,7 +6,7 @@ import pytest
 
 from mm_fairseq.media import MediaError
 from mm_fairseq.media.faces import FRAME_BYTES, decode_jpeg, encode_clip, encode_jpeg, face_crops
-from mm_fairseq.media.tracking import find_face
+from mm_fairseq.media.tracking import follow_face
 from mm_fairseq.media.video import read_frames
 from mm_fairseq.toy import faces as drawn
 
@@ -22,7 +22,7 @@ def scene():
 
 
 def test_place_of_the_face(scene):
-    x, y, side = find_face([scene] * 5)
+    x, y, side = follow_face([scene] * 5, 5.0)[0]
     assert abs(x - (360 + 188)) < 25
     assert abs(y - 254) < 40
     assert 130 < side < 260
@@ -32,7 +32,7 @@ def test_crop_is_centred_on_the_face(scene):
     (crop,), fault = face_crops([scene], 256)
     assert fault is None
     assert crop.shape == (256, 256, 3)
-    x, _, side = find_face([crop])
+    x, _, side = follow_face([crop], 5.0)[0]
     assert abs(x - 128) < 15
     assert abs(side - 256 / 1.6) < 30
 
@@ -49,7 +49,7 @@ def test_the_crop_goes_along_with_the_face(scene):
     wide = np.concatenate([np.full((480, 360, 3), 120, np.uint8), scene], axis=1)
     crops, _ = face_crops([np.roll(wide, -40 * number, axis=1) for number in range(15)], 256)
     for crop in crops:
-        x, _, side = find_face([crop])
+        x, _, side = follow_face([crop], 5.0)[0]
         assert abs(x - 128) < 20
         assert abs(side - 256 / 1.6) < 30
 
@@ -103,7 +103,7 @@ def test_what_is_small_enough_has_the_best_quality(scene):
 @pytest.mark.real
 def test_speakers_of_grid(real_data):
     for path in sorted((real_data / "grid").glob("*.mpg")):
-        x, y, side = find_face(read_frames(path))
+        x, y, side = follow_face(read_frames(path), 5.0)[0]
         assert abs(x - 180) < 40
         assert abs(y - 160) < 40
         assert 100 < side < 200
