@@ -19,11 +19,12 @@ import torch
 from .atomic import open_atomic, write_atomic
 from .errors import MMFairseqError
 
-LAST = "checkpoint_last"
+LAST = "checkpoint_last.pt"
 SUM = ".sha256"
 DAMAGED = ".damaged"
 BLOCK = 2**20  # bytes
 SHOWN = 5  # names in a message
+_NAME = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|\.best_.+)\.pt")  # of fairseq, beside the last one
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -147,6 +148,60 @@ def _broken_part(path: Path) -> str:
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         return f"cut short or overwritten ({error})"
     return f"{bad} in it does not have its checksum" if bad else ""
+
+
+def updates(path: Path) -> int:
+    """How many updates of a training its checkpoint has seen.
+
+    Raises:
+        MMFairseqError: it is not readable, or not the state of a training.
+    """
+    state = _read(path)
+    try:
+        return int(state["optimizer_history"][-1]["num_updates"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise MMFairseqError(f"{path}: not the state of a training ({error!r})") from error
+
+
+def newest(last: Path) -> Found:
+    """The checkpoint to go on from: the last one where it is whole, else of those beside it the one of most updates.
+
+    Args:
+        last: path of `checkpoint_last.pt`; where there is no such file, no training was begun.
+    """
+    if not last.is_file():
+        return Found(None, {})
+    if not (fault := damage(last)):
+        return Found(last, {})
+    skipped, places = {last.name: fault}, []
+    for path in last.parent.iterdir():
+        if _NAME.fullmatch(path.name):
+            try:
+                places.append((updates(path), path.stat().st_mtime_ns, path))
+            except (MMFairseqError, OSError) as error:
+                skipped[path.name] = str(error).removeprefix(f"{path}: ")
+    for *_, path in sorted(places, reverse=True):
+        if not (fault := damage(path)):
+            return Found(path, skipped)
+        skipped[path.name] = fault
+    return Found(None, skipped)
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint another name, so that a new training does not take it for its own; returns that."""
+    aside = path.with_name(path.name + DAMAGED)
+    path.replace(aside)
+    sum_file(path).unlink(missing_ok=True)
+    return aside
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed writers left in the folder of a training, and checksums whose checkpoint is gone."""
+    for left in folder.glob(".checkpoint*.tmp"):
+        left.unlink(missing_ok=True)
+    for left in folder.glob(f"checkpoint*.pt{SUM}"):
+        if not left.with_name(left.name.removesuffix(SUM)).exists():
+            left.unlink(missing_ok=True)
 
 
 def check(path: str | os.PathLike) -> list[str]:

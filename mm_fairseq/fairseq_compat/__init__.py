@@ -30,6 +30,7 @@ from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
 from ..errors import MMFairseqError
+from . import checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def apply() -> None:
     checkpoint_utils.overwrite_args_by_name = _leave_backbone_args(checkpoint_utils.overwrite_args_by_name)
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
+    checkpoints.apply()
     if command := sys.modules.get("fairseq_cli.train"):
         command.should_stop_early = _undefined_is_no_stop(command.should_stop_early)  # type: ignore[attr-defined]
     progress_bar.progress_bar = _final_loggers(progress_bar.progress_bar)

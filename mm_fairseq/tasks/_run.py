@@ -11,7 +11,9 @@ import torch
 from omegaconf import DictConfig
 
 from .. import metrics
+from ..checkpoints import LAST
 from ..errors import MMFairseqError
+from ..fairseq_compat.checkpoints import claim, claim_training, resumed_from
 from ..versions import installed
 
 TEST = "test"
@@ -99,15 +101,36 @@ def settings(task_cfg: DictConfig) -> Run:
 
 
 def resume_path(model_cfg: DictConfig) -> Path | None:
-    """The checkpoint that this training will be resumed from, if there is one."""
+    """The checkpoint that this training will be resumed from, if there is one; its folder is held from now on.
+
+    All ranks must ask, and get the same.
+
+    Raises:
+        MMFairseqError: another training writes into --save-dir.
+    """
     root: Any = model_cfg._get_parent()
     checkpoint = root.get("checkpoint") if root else None
     if not checkpoint:
         return None
+    folder = Path(checkpoint.save_dir)
+    if not rank() and folder.is_dir() and not checkpoint.get("no_save"):
+        claim_training(folder)
+    if checkpoint.restore_file == LAST:
+        return resumed_from(folder / LAST)
     path = Path(checkpoint.restore_file)
-    if checkpoint.restore_file == "checkpoint_last.pt":
-        path = Path(checkpoint.save_dir) / path
     return path if path.is_file() else None
+
+
+def claim_predictions(run: Run, split: str) -> None:
+    """Hold the place of a split's predictions until this process ends.
+
+    Raises:
+        MMFairseqError: another process is writing them.
+    """
+    folder = run.predictions_dir
+    if folder is not None and not rank():
+        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder / f".{split}.tmp", f"{folder}: predictions of {split}")
 
 
 def describe() -> dict[str, Any]:

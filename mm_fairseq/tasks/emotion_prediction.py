@@ -217,6 +217,8 @@ class EmotionPredictionTask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load the part `split` of the chosen protocol and fold; `SPLIT@STRESS` under a stress (`datasets.stress`)."""
         part, stress = stressed(split)
+        if self.from_checkpoint:
+            _run.claim_predictions(self.run, split)
         rows = self.data_bin.split(self.place, part)
         if "audio" in self.state.modalities:
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)

@@ -124,6 +124,13 @@ def test_resume_path(tmp_path):
     for path in (last, other):
         torch.save({}, path)
     assert path_of("checkpoint_last.pt", tmp_path) == last
+    best = tmp_path / "checkpoint_best.pt"
+    torch.save({"optimizer_history": [{"num_updates": 3}]}, best)
+    last.write_bytes(last.read_bytes()[:-1])
+    assert path_of("checkpoint_last.pt", tmp_path) == best
+    best.unlink()
+    assert path_of("checkpoint_last.pt", tmp_path) is None
+    assert (tmp_path / "checkpoint_last.pt.damaged").is_file()
     assert path_of(other, tmp_path / "new") == other
     assert path_of(tmp_path / "gone.pt", tmp_path) is None
     assert _run.resume_path(OmegaConf.create({})) is None
