@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"errors", "registry", "targets", "backbones", "modules", "fairseq_compat"},
     "criterions": CONTRACTS | {"losses", "metrics", "fairseq_compat"},
     "tasks": CONTRACTS
-    | {"versions", "metrics", "baselines", "datasets", "databin", "backbones", "models", "fairseq_compat"},
+    | {"checkpoints", "versions", "metrics", "baselines", "datasets", "databin", "backbones", "models"}
+    | {"fairseq_compat"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
     "evaluation": {"errors", "atomic", "checkpoints", "versions", "tables", "metrics", "resampling"}
