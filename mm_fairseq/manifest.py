@@ -17,10 +17,12 @@ is cut already, or cut elsewhere, says so behind its path with a W3C media fragm
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from .atomic import open_atomic
 from .errors import MMFairseqError
 
 COLUMNS = ("id", "split", "speaker", "session", "dialogue", "turn", "start", "end", "audio", "video", "text")
@@ -159,21 +161,27 @@ class Manifest:
 
     def write(self, path: str | os.PathLike) -> None:
         """Check and write to `path` atomically."""
-        path = Path(path)
         self.check(str(path), first_line=3)
         if FEATURES in self.extra:
             raise MMFairseqError(f"{path}: the column {FEATURES!r} holds paths of features and nothing else")
+        with open_atomic(path) as file:
+            file.writelines(self._lines())
+
+    def stands_in(self, path: str | os.PathLike) -> bool:
+        """Whether a file has just the bytes that `write` would write."""
+        try:
+            with open(path, "rb") as file:
+                return all(file.readline() == line for line in self._lines()) and not file.read(1)
+        except FileNotFoundError:
+            return False
+
+    def _lines(self) -> Iterator[bytes]:
         columns = [*COLUMNS, *([FEATURES] if any(row.features for row in self.utterances) else [])]
-        out = [f"# root={self.root}", "\t".join([*columns, *self.extra])]
+        yield f"# root={self.root}\n".encode()
+        yield ("\t".join([*columns, *self.extra]) + "\n").encode()
         for row in self.utterances:
             fields = [_text(getattr(row, name)) for name in columns]
-            out.append("\t".join(fields + [row.labels.get(name, "") for name in self.extra]))
-        temporary = path.with_name(f".{path.name}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write("\n".join(out) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            yield ("\t".join(fields + [row.labels.get(name, "") for name in self.extra]) + "\n").encode()
 
 
 def read_head(path: Path, lines: list[str]) -> tuple[Path, list[str], list[str]]:

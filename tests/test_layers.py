@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "pickles": {"errors"},
     "checkpoints": {"errors", "atomic"},
     "registry": {"errors"},
-    "manifest": {"errors"},
+    "manifest": {"errors", "atomic"},
     "metric_names": set(),
     "metrics": {"errors", "metric_names"},
     "resampling": {"errors"},

@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(prog, f"{os.fsdecode(error.filename)}: {error.strerror}")
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{prog}: interrupted; what is finished is kept\n")
+        again = ": run again with --resume" if hasattr(args, "resume") else ""
+        sys.stderr.write(f"\n{prog}: interrupted; what is finished is kept{again}\n")
         return INTERRUPTED
 
 

@@ -116,7 +116,7 @@ def test_an_interrupted_array_is_cancelled_and_taken_up(prepared, binarized, tmp
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=100)[0]
     assert run.returncode == 130, output
-    assert "interrupted; what is finished is kept" in output
+    assert "interrupted; what is finished is kept: run again with --resume" in output
     assert not list(tmp_path.glob("bin.jobs/*result.pkl"))
     assert main([*words, "--resume", "--workers", "1"]) == 0
     assert tree(out) == binarized
