@@ -33,6 +33,15 @@ from .prepared import Prepared
 from .quarantine import Account, Problem
 
 FORMAT = 1
+MANIFEST = "manifest.tsv"
+
+_CORPUS = {  # of the meta data: what is compared by checksums, or follows from the corpus
+    "manifest_sha256": "its rows",
+    "targets_sha256": "its targets",
+    "splits_sha256": "its splits",
+    "rows": "its number of rows",
+    "protocols": "its protocols",
+}
 
 _TOOLS = (
     "numpy",
@@ -91,12 +100,17 @@ def begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: Mapping
         compare(path, meta)
     else:
         write_atomic(path, _json(meta))
-    manifest = Manifest(Path(os.path.abspath(corpus.manifest.root)), corpus.manifest.extra, corpus.manifest.utterances)
-    manifest.write(data_bin / "manifest.tsv")
-    write_targets(data_bin / "targets.json", corpus.targets)
+    if not (data_bin / MANIFEST).is_file():  # many ranks may come here one after the other; `finish` compares
+        _manifest(corpus).write(data_bin / MANIFEST)
+        write_targets(data_bin / "targets.json", corpus.targets)
     if meta["tokenizer"]:
         _keep_text(data_bin, corpus, settings, meta["tokenizer"])
     return meta
+
+
+def _manifest(corpus: Prepared) -> Manifest:
+    """That of the data-bin, which may be elsewhere."""
+    return Manifest(Path(os.path.abspath(corpus.manifest.root)), corpus.manifest.extra, corpus.manifest.utterances)
 
 
 def _keep_text(data_bin: Path, corpus: Prepared, settings: Settings, spec: dict[str, Any]) -> None:
@@ -129,10 +143,15 @@ def compare(path: Path, meta: dict[str, Any]) -> None:
         differing = [key for key in meta if key != "complete" and begun[key] != meta[key]]
     except (ValueError, KeyError, TypeError) as error:
         raise MMFairseqError(f"{path}: not the meta data of a data-bin of format {FORMAT} ({error!r})") from error
+    if changed := [_CORPUS[key] for key in differing if key in _CORPUS]:
+        raise MMFairseqError(
+            f"{path.parent}: the prepared corpus has changed since it was begun ({', '.join(changed)}); name another "
+            "folder, or make it anew with --overwrite"
+        )
     if differing:
         changes = "; ".join(f"{key} was {_short(begun[key])}, is {_short(meta[key])}" for key in differing)
         raise MMFairseqError(
-            f"{path.parent}: begun with another corpus or other options: {changes}; use the same, another folder, "
+            f"{path.parent}: begun with other options or libraries: {changes}; use the same, another folder, "
             "or --overwrite"
         )
 
@@ -196,6 +215,10 @@ def finish(
         save_array(folder / f"{split}.npy", left)
         if members and not len(left):
             emptied.append(f"warning: nothing is left of {protocol}/{fold}/{split}")
+    manifest = _manifest(corpus)
+    if not manifest.stands_in(data_bin / MANIFEST):  # it is damaged, or the corpus was moved meanwhile
+        manifest.write(data_bin / MANIFEST)
+    write_targets(data_bin / "targets.json", corpus.targets)
     write_lookup(data_bin, corpus.targets, rows)
     write_atomic(data_bin / "meta.json", _json(meta | {"complete": True, "verdicts": account.verdicts()}))
     return [*account.lines(), *emptied, *_totals(meta, streams, readers)]

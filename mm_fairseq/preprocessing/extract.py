@@ -57,7 +57,7 @@ class Settings:
         frames: modality to the number of output frames that inputs are cut at, where one is asked for.
         usual_frames: the same, where none is.
         dtype: of features, one of `DTYPES`.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:K".
         workers: processes; None for the cores of a CPU, shared by the ranks on it, and 1 for a GPU.
         share: of the shards.
         resume: keep what is done.
@@ -203,6 +203,7 @@ def run(encoding: Encoding, settings: Settings, workers: int, own: Sequence[int]
 def _check(settings: Settings) -> None:
     if settings.dtype not in DTYPES:
         raise MMFairseqError(f"--dtype {settings.dtype!r}; allowed: {', '.join(DTYPES)}")
+    _cuda_number(settings.device)
     if settings.resume and settings.overwrite:
         raise MMFairseqError("--resume and --overwrite: one or the other")
     for modality, frames in settings.frames.items():
@@ -210,13 +211,21 @@ def _check(settings: Settings) -> None:
             raise MMFairseqError(f"--max-positions-{modality[0]} {frames}: allowed are 1 to {MOST_FRAMES}")
 
 
+def _cuda_number(device: str) -> str | None:
+    """K of cuda:K, "" for any of the GPUs; None for a CPU."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return None
+    if device not in ("auto", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise MMFairseqError(f"--device {device!r}; allowed: auto, cpu, cuda and cuda:K")
+    return number
+
+
 def _device(name: str, local_rank: int) -> torch.device:
+    number = _cuda_number(name)
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kind, _, number = name.partition(":")
-    if name == "cpu" or (name == "auto" and not there):
+    if number is None or (name == "auto" and not there):
         return torch.device("cpu")
-    if name not in ("auto", "cuda") and not (kind == "cuda" and number.isdecimal()):
-        raise MMFairseqError(f"--device {name!r}; allowed: auto, cpu, cuda and cuda:N")
     index = int(number) if number else local_rank % max(1, there)
     if index >= there:
         raise MMFairseqError(f"--device {name}: there are {there} CUDA devices here")
