@@ -51,5 +51,5 @@ def test_resuming_with_another_folder_is_refused(table, corpus):
     folder, _, settings = table
     binarize(corpus.out, folder / "bin", settings, resume=True)
     (folder / "folder" / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(MMFairseqError, match="begun with another corpus or other options: tokenizer was"):
+    with pytest.raises(MMFairseqError, match="begun with other options or libraries: tokenizer was"):
         binarize(corpus.out, folder / "bin", settings, resume=True)

@@ -110,7 +110,7 @@ def test_backbones_that_are_none(own, tree, option, reason):
     [
         ({"dtype": "float64"}, "--dtype 'float64'; allowed: float16, float32"),
         ({"frames": {"text": 0}}, "--max-positions-t 0: allowed are 1 to"),
-        ({"device": "tpu"}, "--device 'tpu'; allowed: auto, cpu, cuda and cuda:N"),
+        ({"device": "tpu"}, "--device 'tpu'; allowed: auto, cpu, cuda and cuda:K"),
         ({"device": "cuda:x"}, "--device 'cuda:x'"),
         ({"device": "cuda:99"}, r"--device cuda:99: there are \d+ CUDA devices here"),
         ({"workers": 0}, "--workers 0: at least 1"),
