@@ -30,7 +30,7 @@ from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
 from ..errors import MMFairseqError
-from . import checkpoints
+from . import checkpoints, non_finite
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def apply() -> None:
     for bar in (progress_bar.BaseProgressBar, progress_bar.JsonProgressBar):
         bar._format_stats = _hide_private(bar._format_stats)
     sys.excepthook = _plain_message(sys.excepthook)
+    non_finite.apply()
 
 
 def _safe_globals() -> list[Any]:

@@ -1,12 +1,13 @@
 """What the options choose out of a data-bin: targets and modalities."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ..databin import Labels, Numbers
+from ..databin import DataBin, Labels, Numbers
 from ..errors import MMFairseqError
 from ..targets import Kind, Target, kind_of
 from ._config import EmotionPredictionConfig
@@ -52,6 +53,28 @@ def check_answers(kinds: Mapping[str, Kind], targets: Sequence[Target], place: s
     there = [target.name for target in targets]
     if there and not set(there) & set(kinds):
         raise MMFairseqError(f"{place}: its targets are {', '.join(there)}, the model answers {', '.join(kinds)}")
+
+
+def check_tokens(
+    data_bin: DataBin, meta: Mapping[str, Any], symbols: Sequence[str], read: Callable[[], Sequence[str]]
+) -> None:
+    """See that a data-bin numbers its symbols as that of the training did, dict.txt being gone or not.
+
+    Args:
+        data_bin: what is read.
+        meta: that of the training's data-bin.
+        symbols: of the training, in the order of their ids.
+        read: the symbols of dict.txt.
+
+    Raises:
+        MMFairseqError: it does not.
+    """
+    kept = (data_bin.path / "dict.txt").is_file()
+    if data_bin.meta.get("tokenizer") != meta.get("tokenizer") or (kept and read() != symbols):
+        raise MMFairseqError(
+            f"{data_bin}: its texts are in other symbols than those that the model was trained on; binarize with the "
+            "same tokenizer"
+        )
 
 
 def check_targets(cfg: EmotionPredictionConfig, there: Sequence[Target]) -> None:

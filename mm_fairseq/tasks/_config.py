@@ -79,6 +79,13 @@ class EmotionPredictionConfig(AugmentOptions):
         default=False,
         metadata={"help": "load pretrained files that hold more than plain types: they may run any code"},
     )
+    skip_nonfinite: int = field(
+        default=0,
+        metadata={
+            "help": "leave out at most this many updates whose loss or gradient is not a finite number; their "
+            "utterances are named in non_finite.jsonl in --save-dir. Default 0: the first one ends the training"
+        },
+    )
     eval_matric: bool = field(
         default=False, metadata={"help": "accepted for the original's command lines: metrics are always computed"}
     )

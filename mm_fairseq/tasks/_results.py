@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fairseq.logging import metrics as meters
 from torch import Tensor
 
 from .. import metrics
@@ -116,6 +117,16 @@ def metric_names(kinds: Mapping[str, Kind]) -> list[str]:
     names = [metrics.log_name(key, name, several) for name, kind in kinds.items() for key in kind.metric_names]
     of_classes = [kind for kind in kinds.values() if kind.classes]
     return [*names, "exact_match"] if len(of_classes) > 1 else names
+
+
+def log_counts(kinds: Mapping[str, Kind], logs: Sequence[dict[str, Any]]) -> None:
+    """Log the metrics of a training from the counts in the logs of its batches."""
+    for name, kind in kinds.items():
+        keys = [key for key in logs[0] if key.startswith(f"_{name}:")]
+        for key in keys:
+            meters.log_scalar_sum(key, sum(log[key] for log in logs))
+        for metric in kind.counted if keys else ():
+            meters.log_derived(metrics.log_name(metric, name, len(kinds) > 1), counted(kind, keys, metric))
 
 
 def counted(kind: Kind, keys: Sequence[str], metric: str) -> Callable[[Any], float]:

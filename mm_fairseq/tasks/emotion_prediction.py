@@ -29,11 +29,11 @@ from ..datasets import (
 )
 from ..errors import MMFairseqError
 from ..manifest import CONTEXT, MODALITIES, TEXT_ASR
-from ..metrics import log_name
 from ..targets import Kind, Target, kind_of, read_targets
 from . import _augment, _backbones, _changes, _choices, _fusion, _results, _run
 from ._baselines import Train, baselines
 from ._config import EmotionPredictionConfig
+from ._non_finite import NonFinite
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class EmotionPredictionTask(FairseqTask):
             raise MMFairseqError(f"--backbone-source {cfg.backbone_source!r}; allowed: {', '.join(_backbones.SOURCES)}")
         self.run = _run.settings(cfg)
         self.augmentation: Augmentation | None = None
+        self.non_finite = NonFinite(self, cfg.skip_nonfinite)
         if from_checkpoint:
             _changes.refuse(cfg, fairseq_compat.overridden)
             return
@@ -223,7 +224,7 @@ class EmotionPredictionTask(FairseqTask):
         if "audio" in self.state.modalities:
             self.data_bin.check_sample_rate(backbones.SAMPLE_RATE)
         if "text" in self.state.modalities:
-            self._check_tokens()
+            _choices.check_tokens(self.data_bin, self.state.meta, self.state.dictionary, self._read_dictionary)
         if self.from_checkpoint and (self.data_bin.path / "targets.json").is_file():
             _choices.check_answers(self.kinds, self._all_targets(), str(self.data_bin))
         logger.info("%s: protocol %s, fold %s", split, *self.place)
@@ -263,16 +264,6 @@ class EmotionPredictionTask(FairseqTask):
             logger.info("%s: %s from raw data, not from cached features, for %s changes it", split, name, raw[name])
         return self.augmentation, set(raw)
 
-    def _check_tokens(self) -> None:
-        """See that the data-bin numbers its symbols as that of the training did, dict.txt being gone or not."""
-        here, there = (meta.get("tokenizer") for meta in (self.data_bin.meta, self.state.meta))
-        kept = (self.data_bin.path / "dict.txt").is_file()
-        if here != there or (kept and self._read_dictionary() != self.state.dictionary):
-            raise MMFairseqError(
-                f"{self.data_bin}: its texts are in other symbols than those that the model was trained on; binarize "
-                "with the same tokenizer"
-            )
-
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """As fairseq's, but no utterance is left out, and an epoch goes on at any number of ranks (`EpochIterator`).
 
@@ -311,11 +302,18 @@ class EmotionPredictionTask(FairseqTask):
         self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool
     ) -> tuple[Any, int, dict[str, Any]]:
         """As fairseq's, after --modality-dropout; keeps count of the updates."""
-        if self.cfg.modality_dropout:
-            fill = {"text": self.source_dictionary.pad()}
-            sample = drop_modalities(sample, self.cfg.modality_dropout, fill, self.run.seed, update_num)
+        sample = self.seen(sample, update_num)
         self.state.merge_state_dict({"updates": update_num + 1})
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        out = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        self.non_finite.losses.append(out[0].detach())
+        return out
+
+    def seen(self, sample: dict[str, Any], update_num: int) -> dict[str, Any]:
+        """A batch as the model sees it in training: after --modality-dropout."""
+        if not self.cfg.modality_dropout:
+            return sample
+        fill = {"text": self.source_dictionary.pad()}
+        return drop_modalities(sample, self.cfg.modality_dropout, fill, self.run.seed, update_num)
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """As fairseq's; backbones that wait for --freeze-finetune-updates are not touched, by weight decay neither."""
@@ -348,7 +346,9 @@ class EmotionPredictionTask(FairseqTask):
         if "_results" in logs[0]:
             self._log_results(logs[0]["_subset"], [log["_results"] for log in logs])
         else:
-            self._log_counts(logs)
+            _results.log_counts(self.kinds, logs)
+            if self.non_finite.most:
+                metrics.log_scalar("skipped", self.non_finite.skipped, weight=0, round=0)
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """Forget the results of the last validation."""
@@ -368,15 +368,6 @@ class EmotionPredictionTask(FairseqTask):
             train = self._train(subset)
             about["baselines"] = baselines(results.dataset, self.kinds, train) if train else {}
             _results.write(self.run.predictions_dir, results, about, train.texts if train else None)
-
-    def _log_counts(self, logs: list[dict[str, Any]]) -> None:
-        for name, kind in self.kinds.items():
-            keys = [key for key in logs[0] if key.startswith(f"_{name}:")]
-            for key in keys:
-                metrics.log_scalar_sum(key, sum(log[key] for log in logs))
-            for metric in kind.counted if keys else ():
-                logged = log_name(metric, name, len(self.kinds) > 1)
-                metrics.log_derived(logged, _results.counted(kind, keys, metric))
 
     def _about(self) -> dict[str, Any]:
         """What `results.json` says of the run beside its figures."""

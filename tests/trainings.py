@@ -1,0 +1,83 @@
+"""The commands of fairseq inside a process that has torch and fairseq loaded already: seconds a training."""
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+
+import fairseq_cli.train
+import fairseq_cli.validate
+import torch
+import torch.distributed as dist
+from commands import TASK, TRAIN
+
+from mm_fairseq import fairseq_compat
+from mm_fairseq.errors import MMFairseqError
+
+SMALL = ["--arch", "ssl_fusion", "--modalities", "text", "--encoder-layers", 1, "--embed-dim", 16]
+SMALL += ["--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--no-epoch-checkpoints"]
+CPU = ["--cpu", "--num-workers", 0, "--log-format", "json"]
+
+
+def _call(main, args):
+    before = sys.argv
+    sys.argv = ["fairseq", *map(str, args)]
+    fairseq_compat.apply()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            main()
+    finally:
+        sys.argv = before
+
+
+def train(data_bin, save_dir, *args):
+    """`fairseq-train` of a small model of texts."""
+    _call(fairseq_cli.train.cli_main, [data_bin, *TRAIN, *SMALL, *CPU, "--save-dir", save_dir, *args])
+
+
+def validate(data_bin, checkpoint, out, *args):
+    """`fairseq-validate` on test; returns what `results.json` and `predictions.jsonl` say."""
+    rest = ["--path", checkpoint, "--valid-subset", "test", "--results-path", out]
+    _call(fairseq_cli.validate.cli_main, [data_bin, *TASK, *CPU, *rest, *args])
+    lines = (out / "test" / "predictions.jsonl").read_text().splitlines()
+    return json.loads((out / "test" / "results.json").read_text()), [json.loads(line) for line in lines]
+
+
+def _rank(function, args, rank, ranks, port, queue):
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            function(*args)
+        queue.put((rank, "", None))
+    except MMFairseqError as error:
+        queue.put((rank, str(error), None))
+    except BaseException:
+        queue.put((rank, "", traceback.format_exc()))
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def on_ranks(ranks, function, *args):
+    """Call a function in forked processes that find each other as those of torchrun do; returns their errors."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    runs = [context.Process(target=_rank, args=(function, args, rank, ranks, port, queue)) for rank in range(ranks)]
+    for run in runs:
+        run.start()
+    told = sorted(queue.get(timeout=100) for _ in runs)
+    for run in runs:
+        run.join(timeout=20)
+    assert not [trace for *_, trace in told if trace], told
+    return [message for _, message, _ in told]
