@@ -59,10 +59,10 @@ def read_targets(path: str | os.PathLike) -> list[Target]:
         if len({target.name for target in targets}) != len(targets) or not targets:
             raise ValueError("no target, or two of one name")
         return targets
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         kinds = ", ".join(KINDS.names())
         raise MMFairseqError(
-            f"{path}: expected a list of {{name, kind, classes, weight, votes}} with kinds {kinds}: {error}"
+            f"{path}: expected a list of {{name, kind, classes, weight, votes}} with kinds {kinds}: {error!s:.500}"
         ) from error
 
 

@@ -69,6 +69,13 @@ class Spec(NamedTuple):
         }
         return ({"file": Path(self.path)} if self.path else {}) | others
 
+    def absolute(self) -> str:
+        """The same with paths that hold in any folder."""
+        options = {key: json.dumps(value).strip('"') for key, value in self.options.items()}
+        options |= {key: os.path.abspath(path) for key, path in self.files.items() if key != "file"}
+        path = [os.path.abspath(self.path)] if self.path else []
+        return ":".join([self.name, *filter(None, [",".join([*path, *(f"{k}={v}" for k, v in options.items())])])])
+
 
 def _value(text: str) -> int | float | bool | str:
     for kind in (int, float):

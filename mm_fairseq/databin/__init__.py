@@ -7,7 +7,7 @@ stream's folder, and every single shard in it, may be a link to another disk or 
 
 from .arrays import FileArray, Numbers
 from .features import CachedStream, cached_streams
-from .folder import DataBin, Place, fingerprint
+from .folder import DataBin, Place, complete, fingerprint, meta_bytes
 from .format import pack_frames, unpack_frames
 from .labels import Labels, ParsedLabels
 from .lookup import Ids, write_lookup
@@ -26,7 +26,9 @@ __all__ = [
     "ShardWriter",
     "StreamReader",
     "cached_streams",
+    "complete",
     "fingerprint",
+    "meta_bytes",
     "pack_frames",
     "remove_shard",
     "unpack_frames",

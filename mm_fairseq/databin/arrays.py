@@ -4,15 +4,21 @@ They are read, not mapped: pages of a map that were touched count as memory of t
 of an index is touched.
 """
 
+import math
 import mmap
 import os
+import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import MMFairseqError
 
+_NPY_HEAD = re.compile(
+    rb"\{'descr': '(\|[biu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
+    rb"'shape': \((\d{1,15},(?: [1-9]\d{0,14})?)\), \} *\n"
+)
 FEW = 512  # rows that are read one by one; more go through a map that is closed again
 
 
@@ -37,6 +43,17 @@ class Seen(NamedTuple):
         """
         if Seen.of(os.fstat(descriptor)) != self:
             raise MMFairseqError(f"{path}: changed since it was opened; open the data-bin again")
+
+
+def _npy_head(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of an array, of the few forms that we write; nothing is evaluated."""
+    start = file.read(10)
+    if start[:8] != b"\x93NUMPY\x01\x00" or len(start) != 10:
+        raise ValueError("no npy file of version 1.0")
+    head = _NPY_HEAD.fullmatch(file.read(int.from_bytes(start[8:], "little")))
+    if not head:
+        raise ValueError("a header that was not written here")
+    return np.dtype(head[1].decode()), tuple(int(size) for size in head[2].split(b",") if size.strip())
 
 
 class FileArray:
@@ -69,16 +86,12 @@ class FileArray:
         """
         try:
             with open(path, "rb") as file:
-                version = np.lib.format.read_magic(file)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
-                if header is None:
-                    raise ValueError(f"npy version {version}")
-                shape, fortran, dtype = header(file)
+                dtype, shape = _npy_head(file)
                 start, seen = file.tell(), Seen.of(os.fstat(file.fileno()))
         except (OSError, ValueError) as error:
             raise MMFairseqError(f"{path}: not an array of a data-bin ({error}); binarize again") from error
-        expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if seen.size != expected or fortran or dtype.hasobject or not shape:
+        expected = start + math.prod(shape) * dtype.itemsize
+        if seen.size != expected:
             raise MMFairseqError(f"{path}: {seen.size} bytes, {expected} are needed; binarize again")
         return cls(path, dtype, shape, start, seen)
 

@@ -2,13 +2,14 @@
 
 A cached stream has the same rows and shards as its raw stream. `stream.json`, written first, says what it was made
 with; the folder's name has a digest of that, so that those of different backbones, layers or files stand side by side.
+What it says of `made`, where the pretrained file lay, is no part of the digest.
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ import numpy as np
 
 from ..atomic import HeldError, locked, write_atomic
 from ..errors import MMFairseqError
-from . import joined
+from . import joined, sums
 from .format import open_shard, shard_paths
+from .joined import ABOUT
 from .reader import StreamReader
 
 logger = logging.getLogger(__name__)
-
-ABOUT = "stream.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class CachedStream:
         symbols: ids put in front of and behind a text; empty for other modalities.
         dtype: of the elements.
         dim: D of the items [T, D].
+        made: `{"backbone", "frames", "dtype"}`, as `extract` was told them last; empty in those of older versions.
     """
 
     modality: str
@@ -49,18 +50,23 @@ class CachedStream:
     symbols: tuple[int, ...]
     dtype: str
     dim: int
+    made: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def name(self) -> str:
         """Name of its folder."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        told = {key: value for key, value in asdict(self).items() if key != "made"}
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return f"{self.modality}@{self.backbone}-{digest[:12]}"
 
     def write(self, data_bin: Path) -> Path:
         """Make its folder, with `stream.json`; returns the folder."""
         folder = data_bin / self.name
         folder.mkdir(exist_ok=True)
-        write_atomic(folder / ABOUT, (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode())
+        content = (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+        if not (folder / ABOUT).is_file() or (folder / ABOUT).read_bytes() != content:
+            (folder / sums.NAME).unlink(missing_ok=True)
+            write_atomic(folder / ABOUT, content)
         return folder
 
     def is_done(self, data_bin: Path, shard: int) -> bool:
@@ -78,7 +84,7 @@ class CachedStream:
         The first one to open it whole writes its joined index, if it may write there; who opens it then reads no shard.
 
         Raises:
-            MMFairseqError: a shard is missing, damaged, or was made from other raw data.
+            MMFairseqError: a shard is missing, damaged, or was made from other raw data; a file was cut short.
         """
         folder = data_bin / self.name
         own, raw = joined.read(folder), joined.read(data_bin / self.modality)
@@ -92,6 +98,7 @@ class CachedStream:
                 f"{place}: {len(undone)} of {shards} shards are missing, damaged or of other raw data; go on with "
                 "`mm-fairseq extract --resume`"
             )
+        sums.check_sizes(folder)
         reader = StreamReader(folder, rows, anew=True)
         try:
             with locked(folder, wait=0):
@@ -112,8 +119,8 @@ def cached_streams(data_bin: Path, modality: str) -> list[CachedStream]:
         try:
             about: Mapping[str, Any] = json.loads(path.read_bytes())
             stream = CachedStream(**{**about, "symbols": tuple(about["symbols"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise MMFairseqError(f"{path}: damaged ({error}); remove its folder and extract again") from error
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise MMFairseqError(f"{path}: damaged ({error!s:.200}); {sums.MEND}, or extract again") from error
         if stream.name != path.parent.name:
             raise MMFairseqError(f"{path}: does not belong to its folder (expected {stream.name}); extract again")
         found.append(stream)

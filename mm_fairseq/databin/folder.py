@@ -3,18 +3,24 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..atomic import write_atomic
 from ..errors import MMFairseqError
 from ..manifest import Manifest
 from ..targets import Kind
+from . import sums
 from .arrays import FileArray
 from .labels import Labels, ParsedLabels, StoredLabels, fits
 from .lookup import MANIFEST, Lookup, StoredManifest, label_paths, read_lookup
+
+META = "meta.json"
+_SMALL = ("manifest.tsv", "targets.json", "dict.txt", "quarantine.jsonl", "rows.npy", "lookup.json", "labels/*.npy")
 
 
 class Place(NamedTuple):
@@ -42,18 +48,19 @@ class DataBin:
         """How it was made.
 
         Raises:
-            MMFairseqError: it is no data-bin, damaged, or not finished.
+            MMFairseqError: it is no data-bin, damaged, or not finished; or a file beside its streams was cut short.
         """
-        path = self.path / "meta.json"
+        path = self.path / META
         if not path.is_file():
             raise MMFairseqError(f"{self}: not a data-bin (no meta.json); `mm-fairseq binarize` writes one")
         try:
             meta = json.loads(path.read_bytes())
             complete = meta.get("complete")
-        except (ValueError, AttributeError) as error:
-            raise MMFairseqError(f"{path}: damaged ({error}); binarize again") from error
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise MMFairseqError(f"{path}: damaged ({error!s:.200}); {sums.MEND}, or binarize again") from error
         if not complete:
             raise MMFairseqError(f"{self}: binarizing was not finished; go on with `mm-fairseq binarize --resume`")
+        sums.check_sizes(self.path)
         return meta
 
     @cached_property
@@ -135,6 +142,23 @@ class DataBin:
                 f"{self}: no split {split!r} in {place.protocol}, fold {place.fold}; it has {', '.join(there)}"
             )
         return FileArray.npy(self.path / "splits" / place.protocol / place.fold / f"{split}.npy")
+
+
+def complete(data_bin: Path, meta: Mapping[str, Any]) -> None:
+    """Write the sums of all that stands beside the streams, then the meta data, which makes a data-bin complete."""
+    content = meta_bytes({**meta, "complete": True})
+    tokenizer = (meta.get("tokenizer") or {}).get("files", [])
+    paths = {path for pattern in (*_SMALL, "splits/*/*/*.npy", *tokenizer) for path in data_bin.glob(pattern)}
+    names = [path.relative_to(data_bin).as_posix() for path in paths if not path.name.startswith(".")]
+    lists = [f"{stream}/{sums.NAME}" for stream in meta["streams"]]
+    known = {name: sums.Sum.of_file(data_bin / name) for name in lists}
+    sums.seal(data_bin, names, known, {META: content})
+    write_atomic(data_bin / META, content)
+
+
+def meta_bytes(meta: Mapping[str, Any]) -> bytes:
+    """Meta data as they stand in their file."""
+    return (json.dumps(meta, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def fingerprint(data_bin: Path) -> str:

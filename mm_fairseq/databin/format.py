@@ -3,13 +3,14 @@
 - `shard-00000.bin`: the items' elements, little-endian, one item behind the other, nothing between.
 - `shard-00000.idx`: a header, int64 `offsets` (count + 1, in elements), and int64 `lengths` (count) where an item's
   length is not its number of elements (frames of a packed video). A CRC-32 covers header and arrays.
-- `shard-00000.json`: the receipt, written last: a shard without it does not exist.
+- `shard-00000.json`: the receipt, written last: a shard without it does not exist. A CRC-32 covers all of it.
 
 T steps, D features of a step. An item is [T], or [T, D] in a stream of dim D.
 """
 
 import json
 import os
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ DTYPES: dict[str, int] = {"uint8": 1, "int16": 2, "int32": 3, "float16": 4, "flo
 # magic, version, dtype code, count, dim, elements, has lengths, CRC-32 of all other bytes of the file
 _HEADER = struct.Struct("<8sIIqqqII")
 _CRC_AT = _HEADER.size - 4
+_RECEIPT_CRC = b', "crc32": '
+_RECEIPT_KEYS = {"count", "dtype", "dim", "bytes", "sha256", "notes"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Index:
         if version != VERSION:
             raise MMFairseqError(f"{where}: format version {version}; this program reads version {VERSION}")
         expected = _HEADER.size + 8 * (count + 1 + (count if has_lengths == 1 else 0))
-        if count < 0 or len(raw) != expected:
+        if count < 0 or has_lengths > 1 or len(raw) != expected:
             raise MMFairseqError(f"{where}: {len(raw)} bytes, {expected} are needed for {count} items: binarize again")
         if zlib.crc32(raw[_HEADER.size :], zlib.crc32(raw[:_CRC_AT])) != crc:
             raise MMFairseqError(f"{where}: the checksum is wrong, the file is damaged: binarize again")
@@ -86,11 +89,45 @@ class Index:
         offsets = np.frombuffer(raw, "<i8", count + 1, _HEADER.size)
         lengths = np.frombuffer(raw, "<i8", count, _HEADER.size + offsets.nbytes) if has_lengths else None
         sizes = np.diff(offsets)
-        if code not in names or dim < 0 or offsets[0] != 0 or offsets[-1] != elements or (sizes < 0).any():
+        falling = (offsets[1:] < offsets[:-1]).any()  # a difference of two numbers of 64 bits may not fit into 64 bits
+        if code not in names or dim < 0 or offsets[0] != 0 or offsets[-1] != elements or falling:
             raise MMFairseqError(f"{where}: offsets or dtype code {code} make no sense: binarize again")
         if (dim and (sizes % dim).any()) or (lengths is not None and (lengths < 0).any()):
             raise MMFairseqError(f"{where}: item sizes are not multiples of dim {dim}, or lengths are negative")
         return cls(np.dtype(names[code]).newbyteorder("<"), dim, offsets, lengths)
+
+
+def receipt_bytes(receipt: dict[str, Any]) -> bytes:
+    """A receipt as it stands in its file."""
+    raw = json.dumps(receipt).encode()
+    return raw[:-1] + _RECEIPT_CRC + f"{zlib.crc32(raw)}}}\n".encode()
+
+
+def parse_receipt(raw: bytes, where: str) -> dict[str, Any]:
+    """A receipt, checked as far as it speaks of itself; those of older versions have no CRC-32.
+
+    Raises:
+        MMFairseqError: any byte is missing, added or wrong; the message begins with `where`.
+    """
+    body, mark, crc = raw.rpartition(_RECEIPT_CRC)
+    raw = body + b"}" if mark else raw
+    if mark and crc != f"{zlib.crc32(raw)}}}\n".encode():
+        raise MMFairseqError(f"{where}: the checksum is wrong, the receipt is damaged: binarize again")
+    try:
+        receipt = json.loads(raw)
+        if set(receipt) != _RECEIPT_KEYS:
+            raise ValueError(f"expected {', '.join(sorted(_RECEIPT_KEYS))}")
+        if not all(re.fullmatch("[0-9a-f]{64}", receipt["sha256"][part]) for part in ("bin", "idx")):
+            raise ValueError("sums that are none")
+        if not isinstance(receipt["notes"], dict):
+            raise TypeError("notes that are none")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MMFairseqError(f"{where}: not a receipt of a shard ({_short(error)}): binarize again") from error
+    return receipt
+
+
+def _short(error: BaseException) -> str:
+    return repr(error)[:200]
 
 
 def shard_paths(folder: str | os.PathLike, shard: int) -> tuple[Path, Path, Path]:
@@ -112,17 +149,13 @@ def open_shard(folder: str | os.PathLike, shard: int) -> tuple[Index, dict[str, 
     for path in (receipt_path, idx_path, bin_path):
         if not path.is_file():
             raise MMFairseqError(f"{path}: missing shard file: binarize again with --resume")
-    try:
-        receipt = json.loads(receipt_path.read_bytes())
-        told = {key: receipt[key] for key in ("count", "dtype", "dim", "bytes")}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MMFairseqError(f"{receipt_path}: not a receipt of a shard ({error!r}): binarize again") from error
+    receipt = parse_receipt(receipt_path.read_bytes(), str(receipt_path))
     index = Index.from_bytes(idx_path.read_bytes(), str(idx_path))
     size = index.elements * index.dtype.itemsize
     if bin_path.stat().st_size != size:
         raise MMFairseqError(f"{bin_path}: {bin_path.stat().st_size} bytes, {size} are needed: binarize again")
     found = {"count": len(index), "dtype": index.dtype.name, "dim": index.dim, "bytes": size}
-    if told != found:
+    if (told := {key: receipt[key] for key in found}) != found:
         raise MMFairseqError(f"{receipt_path}: the receipt says {told}, the shard has {found}: binarize again")
     return index, receipt
 

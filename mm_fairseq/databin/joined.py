@@ -9,16 +9,20 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..atomic import write_atomic
 from ..errors import MMFairseqError
+from . import sums
 from .arrays import FileArray, Numbers, Seen
-from .format import DTYPES, open_shard, shard_paths
+from .format import DTYPES, open_shard, parse_receipt, shard_paths
 
 NAME = "joined.idx"
+ABOUT = "stream.json"  # of a cached stream
 MAGIC = b"MMFS-ALL"
 VERSION = 1
 # number of the first item behind the shard, of elements in it; sha256 of its .bin, its .idx, and of what it was made of
@@ -28,6 +32,7 @@ ENTRY = np.dtype([("end", "<i8"), ("elements", "<i8"), ("bin", "V32"), ("idx", "
 _HEADER = struct.Struct("<8sIIqqqII")
 _CRC_AT = _HEADER.size - 4
 _CHUNK = 1 << 20
+_NAMES = {number: name for name, number in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,34 @@ class Joined:
         return (self.offsets[rows + 1] - self.offsets[rows]) // max(self.dim, 1)
 
     def write(self, folder: str | os.PathLike) -> None:
-        """As `joined.idx` beside the shards."""
+        """As `joined.idx` beside the shards; then the sums of all that stands there, those of shards by their receipts.
+
+        Raises:
+            MMFairseqError: a receipt is damaged.
+        """
+        folder = Path(folder)
         parts = [self.table[:], self.offsets[:], *([] if self.lengths is None else [self.lengths[:]])]
         body = b"".join(part.tobytes() for part in parts)
         code = DTYPES[self.dtype.name]
         shards = len(self.starts) - 1
         fields = (MAGIC, VERSION, code, self.dim, len(self), shards, int(self.lengths is not None))
-        crc = zlib.crc32(body, zlib.crc32(_HEADER.pack(*fields, 0)[:_CRC_AT]))
-        write_atomic(Path(folder) / NAME, _HEADER.pack(*fields, crc) + body)
+        raw = _HEADER.pack(*fields, zlib.crc32(body, zlib.crc32(_HEADER.pack(*fields, 0)[:_CRC_AT]))) + body
+        known = _sums(folder, shards) | {NAME: sums.Sum.of(raw)}
+        (folder / sums.NAME).unlink(missing_ok=True)
+        write_atomic(folder / NAME, raw)
+        sums.seal(folder, [name for name in (ABOUT,) if (folder / name).is_file()], known, {})
+
+
+def _sums(folder: Path, shards: int) -> dict[str, sums.Sum]:
+    found = {}
+    for shard in range(shards):
+        bin_path, idx_path, receipt_path = shard_paths(folder, shard)
+        raw = receipt_path.read_bytes()
+        receipt = parse_receipt(raw, str(receipt_path))
+        found[receipt_path.name] = sums.Sum.of(raw)
+        found[bin_path.name] = sums.Sum(receipt["bytes"], receipt["sha256"]["bin"])
+        found[idx_path.name] = sums.Sum(os.stat(idx_path).st_size, receipt["sha256"]["idx"])
+    return found
 
 
 def join(folder: str | os.PathLike, shards: int) -> Joined:
@@ -100,8 +125,8 @@ def join(folder: str | os.PathLike, shards: int) -> Joined:
         if index.lengths is not None:
             lengths.append(index.lengths)
         end, elements = end + len(index), elements + index.elements
-        sums, source = receipt.get("sha256", {}), receipt.get("notes", {}).get("source", "")
-        table[shard] = (end, index.elements, *(_digest(text) for text in (sums.get("bin"), sums.get("idx"), source)))
+        texts = (receipt["sha256"]["bin"], receipt["sha256"]["idx"], receipt["notes"].get("source"))
+        table[shard] = (end, index.elements, *map(_digest, texts))
     return Joined(
         *(dtype, dim, *_marks(table), np.concatenate(offsets), np.concatenate(lengths) if lengths else None, table)
     )
@@ -121,6 +146,8 @@ def read(folder: str | os.PathLike) -> Joined | None:
             seen = Seen.of(os.fstat(file.fileno()))
             if (magic, version) != (MAGIC, VERSION) or seen.size != _HEADER.size + size:
                 return None
+            if code not in _NAMES or min(dim, count, shards) < 0:
+                return None
             found = zlib.crc32(head[:_CRC_AT])
             while chunk := file.read(_CHUNK):
                 found = zlib.crc32(chunk, found)
@@ -128,17 +155,23 @@ def read(folder: str | os.PathLike) -> Joined | None:
         return None
     if found != crc:
         return None
-    names = {number: name for name, number in DTYPES.items()}
-    dtype = np.dtype(names[code]).newbyteorder("<")
+    dtype = np.dtype(_NAMES[code]).newbyteorder("<")
     place = _HEADER.size
     table = FileArray(path, ENTRY, (shards,), place, seen)
     place += ENTRY.itemsize * shards
     offsets = FileArray(path, "<i8", (count + 1,), place, seen)
     lengths = FileArray(path, "<i8", (count,), place + 8 * (count + 1), seen) if has_lengths else None
     entries = table[:]
-    if not _are_there(folder, entries["elements"] * dtype.itemsize):
+    if not _fit(entries, count, int(offsets[count])) or not _are_there(folder, entries["elements"] * dtype.itemsize):
         return None
     return Joined(dtype, dim, *_marks(entries), offsets, lengths, table, stored=True)
+
+
+def _fit(table: np.ndarray, count: int, elements: int) -> bool:
+    """Whether the shards follow each other, and have as many items and elements as they should have together."""
+    ends, sizes = table["end"].tolist(), table["elements"].tolist()
+    rising = all(first <= second for first, second in pairwise([0, *ends, count]))
+    return rising and ([0, *ends])[-1] == count and min(sizes, default=0) >= 0 and sum(sizes) == elements
 
 
 def _marks(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +202,7 @@ def _are_there(folder: str | os.PathLike, sizes: np.ndarray) -> bool:
     return others == 2 * len(sizes) and bool((found == sizes).all())
 
 
-def _digest(text: str | None) -> bytes:
+def _digest(text: Any) -> bytes:
     """The 32 bytes of a SHA-256 in hexadecimal digits; zeros where there is none."""
     try:
         raw = bytes.fromhex(text or "")

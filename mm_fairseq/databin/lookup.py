@@ -174,8 +174,8 @@ def read_lookup(data_bin: Path) -> Lookup | None:
             return None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, MMFairseqError) as error:
-        logger.warning("%s: damaged (%s); the manifest is read instead", path, error)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        logger.warning("%s: damaged (%.200s); the manifest is read instead", path, error)
         return None
     with open(data_bin / MANIFEST, "rb") as file:
         seen.check(data_bin / MANIFEST, file.fileno())

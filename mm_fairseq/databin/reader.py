@@ -1,6 +1,5 @@
 """Reading a stream by memory map: no copy, cheap to pickle and to fork."""
 
-import json
 import mmap
 import os
 import resource
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
-from . import joined
-from .format import shard_paths
+from . import joined, sums
+from .format import parse_receipt, shard_paths
 
 
 def _most_maps() -> int:
@@ -25,9 +24,9 @@ def _most_maps() -> int:
 class StreamReader:
     """All items of a stream, in order.
 
-    Opening reads the joined index (`joined`) and looks at the size of every shard; without one, or where it is of other
-    shards, the index and the receipt of every shard. The data itself is mapped shard by shard when it is touched, and
-    only so many shards at once as the limit of open files allows. A pickled reader maps again for itself.
+    Opening looks at the size of every file (`sums`) and reads the joined index (`joined`); without one, or where it is
+    of other shards, the index and the receipt of every shard. The data itself is mapped shard by shard when it is
+    touched, and only so many shards at once as the limit of open files allows. A pickled reader maps again for itself.
 
     Args:
         folder: the stream's folder; it and the shards in it may be links.
@@ -35,11 +34,14 @@ class StreamReader:
         anew: read the shards even where there is a joined index.
 
     Raises:
-        MMFairseqError: a shard is missing, cut short, damaged or unlike the others, or the count is not `rows`.
+        MMFairseqError: a file is cut short, a shard is missing, damaged or unlike the others, or the count is not
+            `rows`.
     """
 
     def __init__(self, folder: str | os.PathLike, rows: int | None = None, anew: bool = False) -> None:
         self.folder = Path(folder)
+        if not anew:
+            sums.check_sizes(self.folder)
         found = None if anew else joined.read(self.folder)
         if found is None:
             shards = sum(1 for _ in self.folder.glob("shard-*.json")) if self.folder.is_dir() else 0
@@ -110,10 +112,11 @@ class StreamReader:
     def _compare(self, receipt: Path, digests: tuple[bytes, bytes]) -> None:
         """See that a shard is the one that the joined index was made of."""
         try:
-            sums = json.loads(receipt.read_bytes())["sha256"]
-            found = (bytes.fromhex(sums["bin"]), bytes.fromhex(sums["idx"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MMFairseqError(f"{receipt}: not a receipt of a shard ({error!r}): binarize again") from error
+            raw = receipt.read_bytes()
+        except OSError as error:
+            raise MMFairseqError(f"{receipt}: the shard is gone since the data-bin was opened: {error}") from error
+        told = parse_receipt(raw, str(receipt))["sha256"]
+        found = (bytes.fromhex(told["bin"]), bytes.fromhex(told["idx"]))
         if found != digests:
             raise MMFairseqError(
                 f"{receipt}: the shard was changed since {joined.NAME} was made of it; open it again, or go on with "

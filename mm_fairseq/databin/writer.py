@@ -1,9 +1,9 @@
 """Writing of shards: a shard appears whole or not at all, its receipt last (see `atomic`)."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 
 from ..atomic import hidden, write_atomic
 from ..errors import MMFairseqError
-from .format import DTYPES, Index, shard_paths
+from . import sums
+from .format import DTYPES, Index, receipt_bytes, shard_paths
 
 
 def remove_shard(folder: str | os.PathLike, shard: int, leftovers_only: bool = False) -> None:
     """Remove a shard, the receipt first, and what a killed writer left of it. Only who holds its lock may."""
+    if not leftovers_only:
+        (Path(folder) / sums.NAME).unlink(missing_ok=True)
     for path in reversed(shard_paths(folder, shard)):
         if not leftovers_only:
             path.unlink(missing_ok=True)
@@ -113,10 +116,11 @@ class ShardWriter:
             "sha256": {"bin": self._hash.hexdigest(), "idx": hashlib.sha256(raw).hexdigest()},
             "notes": self.notes,
         }
+        (receipt_path.parent / sums.NAME).unlink(missing_ok=True)  # they are those of other shards from now on
         receipt_path.unlink(missing_ok=True)
         hidden(bin_path).replace(bin_path)
         write_atomic(idx_path, raw)
-        write_atomic(receipt_path, (json.dumps(receipt) + "\n").encode())
+        write_atomic(receipt_path, receipt_bytes(receipt))
 
 
 def write_shard(

@@ -2,7 +2,7 @@
 
 meta.json is written first, unfinished, and last, with `"complete": true`; in between stand the manifest, the targets,
 tokeniser and dictionary, and, once the shards are there, the quarantine, the rows of every split, an index of each
-stream, and what rows and labels are found by.
+stream, what rows and labels are found by, and the checksums of all that.
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..atomic import save_array, write_atomic
-from ..databin import StreamReader, write_lookup
+from ..databin import StreamReader, meta_bytes, write_lookup
+from ..databin import complete as mark_complete
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest
 from ..media.text import (
@@ -99,7 +100,7 @@ def begin(data_bin: Path, corpus: Prepared, settings: Settings, streams: Mapping
     if path.is_file():
         compare(path, meta)
     else:
-        write_atomic(path, _json(meta))
+        write_atomic(path, meta_bytes(meta))
     if not (data_bin / MANIFEST).is_file():  # many ranks may come here one after the other; `finish` compares
         _manifest(corpus).write(data_bin / MANIFEST)
         write_targets(data_bin / "targets.json", corpus.targets)
@@ -220,7 +221,7 @@ def finish(
         manifest.write(data_bin / MANIFEST)
     write_targets(data_bin / "targets.json", corpus.targets)
     write_lookup(data_bin, corpus.targets, rows)
-    write_atomic(data_bin / "meta.json", _json(meta | {"complete": True, "verdicts": account.verdicts()}))
+    mark_complete(data_bin, meta | {"verdicts": account.verdicts()})
     return [*account.lines(), *emptied, *_totals(meta, streams, readers)]
 
 
@@ -236,7 +237,3 @@ def _totals(meta: dict[str, Any], streams: Mapping[str, Form], readers: Mapping[
             yield f"audio: {sums[stream] / SAMPLE_RATE:.1f} s at {SAMPLE_RATE} Hz"
         else:
             yield f"{stream}: {sums[stream]} {form.unit}"
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()

@@ -28,7 +28,7 @@ from ..backbones import (
     resolve,
     unsafe_checkpoints,
 )
-from ..databin import CachedStream, DataBin, Ids, StreamReader, joined, remove_shard
+from ..databin import CachedStream, DataBin, Ids, StreamReader, joined, remove_shard, sums
 from ..databin.features import ABOUT
 from ..databin.format import shard_paths
 from ..datasets import Limits, load_dictionary
@@ -286,7 +286,11 @@ def _plan(data_bin: DataBin, option: str, settings: Settings, device: torch.devi
     dtype, dim = settings.dtype, encoder.dim * encoder.states
     if encoder.code_groups:
         dtype, dim = CODE_DTYPE, encoder.code_groups
-    stream = CachedStream(modality, entry["name"], entry["args"], entry["sha256"], limits.longest, ends, dtype, dim)
+    lasting = f"{modality}={Spec.parse(modality, text).absolute()}"
+    made = {"backbone": lasting, "dtype": settings.dtype, "frames": settings.frames.get(modality, usual)}
+    stream = CachedStream(
+        *(modality, entry["name"], entry["args"], entry["sha256"], limits.longest, ends, dtype, dim), made=made
+    )
     reader = StreamReader(data_bin.path / modality, len(data_bin.manifest))
     every = (dictionary.bos(), dictionary.pad(), dictionary.eos())
     inputs = Inputs(reader, Ids(data_bin.manifest.utterances), limits, every, len(dictionary))
@@ -316,7 +320,9 @@ def _complete(encoding: Encoding) -> None:
     """Write what stands beside the shards once all of them are done, whoever has made the last one."""
     if not pending(encoding):
         with held(encoding.folder / LOCK):
-            encoding.stream.open(encoding.data_bin, len(encoding.inputs.ids))
+            reader = encoding.stream.open(encoding.data_bin, len(encoding.inputs.ids))
+            if not (encoding.folder / sums.NAME).is_file():
+                reader.index.write(encoding.folder)
 
 
 def _abandon(encoding: Encoding) -> None:
