@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=LOCAL,
         metavar="ADDRESS",
-        help="share the work among tasks of the Ray cluster at this address (auto: that of this machine; without an "
-        "address one is started on this machine) and follow them",
+        help="share the work among tasks of the Ray cluster at this address, HOST:PORT (auto: that of this machine; "
+        "without an address one is started on this machine) and follow them",
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from ..errors import MMFairseqError
 from .cluster import Outcome, last_line
 from .share import Share
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+PATIENCE = 5.0  # seconds for a connection; Ray itself would try for minutes
 MEMORY = 100 << 20  # bytes for Ray's store of objects on this machine: jobs give back a few words
 
 
@@ -20,7 +22,8 @@ class Ray:
     """The engine.
 
     Args:
-        address: of a running cluster, "auto" for the one on this machine, or "local" to start one.
+        address: of a running cluster, HOST:PORT or ray://HOST:PORT, "auto" for the one on this machine, or "local" to
+            start one.
         ranks: number of tasks; None for as many as the cluster has room for.
         workers: cores of a task.
         gpus: GPUs of a task; None for one where the cluster has any.
@@ -36,6 +39,8 @@ class Ray:
             raise MMFairseqError(f"--ray needs Ray ({error}): pip install 'mm-fairseq[ray]'") from error
         if ranks is not None and ranks < 1:
             raise MMFairseqError(f"--nshard {ranks}: at least 1")
+        if address not in (LOCAL, AUTO):
+            knock(address)
         self._ray, self.cpus = ray, workers or 1
         self._on_term = signal.getsignal(signal.SIGTERM)  # Ray puts in its own, and leaves it there
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell others of its use
@@ -83,6 +88,24 @@ class Ray:
         self._ray.shutdown()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_term)
+
+
+def knock(address: str) -> None:
+    """See that something answers at the address of a cluster.
+
+    Raises:
+        MMFairseqError: nothing does, or it is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise MMFairseqError(f"--ray {address}: expected HOST:PORT, ray://HOST:PORT, {AUTO}, or no address")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise MMFairseqError(
+            f"--ray {address}: nothing answers there ({getattr(error, 'strerror', None) or error}); see `ray status` "
+            "on a machine of the cluster for its address"
+        ) from error
 
 
 def run_share(run: Callable[[Share], str], share: Share) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -155,6 +156,29 @@ def test_without_ray_the_extra_is_named(prepared, tmp_path, monkeypatch, capsys)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["binarize", str(prepared), str(tmp_path / "bin"), "--ray"]) == 2
     assert "pip install 'mm-fairseq[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:PORT", "--ray 127.0.0.1:PORT: nothing answers there (Connection refused)"),
+        ("ray://127.0.0.1:PORT", "--ray ray://127.0.0.1:PORT: nothing answers there"),
+        ("no.such.host.invalid:6379", "nothing answers there"),
+        ("127.0.0.1:99999999", "nothing answers there"),
+        ("gpu-node", "--ray gpu-node: expected HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_cannot_be_reached_is_told_in_seconds(address, reason, prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", object())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and nobody listens
+        port = str(free.getsockname()[1])
+        began = time.monotonic()
+        address = address.replace("PORT", port)
+        assert main(["binarize", str(prepared), str(tmp_path / "bin"), "--ray", address]) == 2
+    assert time.monotonic() - began < 20
+    assert reason.replace(":PORT", f":{port}").replace("HOST:" + port, "HOST:PORT") in capsys.readouterr().err
     assert not (tmp_path / "bin").exists()
 
 
