@@ -88,7 +88,7 @@ def locked(path: str | os.PathLike, shared: bool = False, wait: float | None = N
         wait: seconds of patience with another holder; None for `LOCK_WAIT`.
 
     Raises:
-        HeldError: another process holds it for longer than that.
+        HeldError: another process holds it for longer than that, or has put another one in its place meanwhile.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -101,6 +101,8 @@ def locked(path: str | os.PathLike, shared: bool = False, wait: float | None = N
                 if time.monotonic() >= limit:
                     raise HeldError(f"{path}: another process is writing there; wait for it or end it") from None
                 time.sleep(0.05)
+        if not _is_there(Path(path), descriptor):
+            raise HeldError(f"{path}: another process has replaced it just now; start again")
         yield descriptor
     finally:
         os.close(descriptor)

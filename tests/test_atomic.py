@@ -71,6 +71,39 @@ def test_shared_holders_keep_a_writer_out(tmp_path):
             pass
 
 
+def test_a_folder_that_was_replaced_while_waiting_is_not_held(tmp_path):
+    folder, context = tmp_path / "folder", multiprocessing.get_context("spawn")
+    folder.mkdir()
+    answer = context.SimpleQueue()
+    other = context.Process(target=_wait, args=(folder, answer))
+    with locked(folder):
+        other.start()
+        assert answer.get() == "waits"
+        folder.rename(tmp_path / "old")
+        folder.mkdir()
+    assert "another process has replaced it just now" in answer.get()
+    other.join()
+
+
+def _wait(folder, answer):
+    flock = atomic.fcntl.flock
+
+    def tell(*args):
+        try:
+            flock(*args)
+        except BlockingIOError:
+            answer.put("waits")
+            atomic.fcntl.flock = flock
+            raise
+
+    atomic.fcntl.flock = tell
+    try:
+        with locked(folder, wait=60):
+            answer.put("held")
+    except MMFairseqError as error:
+        answer.put(str(error))
+
+
 def hold(path, log, seconds):
     with held(path), open(log, "a") as file:
         file.write("[")

@@ -196,7 +196,8 @@ def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
             place.rename(old)
         shutil.rmtree(old)
     elif filled and not resume:
-        raise MMFairseqError(
-            f"{data_bin}: there is a data-bin already; take it up with --resume or replace it with --overwrite"
-        )
+        with locked(data_bin, wait=0):  # where another process is writing, that is what is wrong
+            raise MMFairseqError(
+                f"{data_bin}: there is a data-bin already; take it up with --resume or replace it with --overwrite"
+            )
     place.mkdir(parents=True, exist_ok=True)

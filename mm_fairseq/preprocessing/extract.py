@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..atomic import held, locked
+from ..atomic import HeldError, held, locked
 from ..backbones import (
     ANY,
     BACKBONES,
@@ -39,7 +39,7 @@ from .disk import disk_errors
 from .encoding import Encoding, Inputs
 from .engines import cores
 from .share import Share
-from .work import make, pending
+from .work import in_the_making, make, pending
 
 DTYPES = ("float16", "float32")
 CODE_DTYPE = "int16"
@@ -307,6 +307,10 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
     with held(encoding.folder / LOCK):
         encoding.stream.write(encoding.data_bin)
         if settings.overwrite:
+            if busy := in_the_making(encoding):
+                raise HeldError(
+                    f"{encoding.folder}: another process is writing there, at shard {busy[0]}; wait for it or end it"
+                )
             (encoding.folder / joined.NAME).unlink(missing_ok=True)  # it has the sums of the old ones
             for shard in _own(encoding, settings.share):
                 remove_shard(encoding.folder, shard)

@@ -115,5 +115,17 @@ def left_behind(work: Work) -> list[int]:
     return [int(name) for name in names if name.isdecimal()]
 
 
+def in_the_making(work: Work) -> list[int]:
+    """The shards that processes are at."""
+    busy = []
+    for shard in left_behind(work):
+        try:
+            with held(_lock(work, shard), wait=0):
+                pass
+        except HeldError:
+            busy.append(shard)
+    return sorted(busy)
+
+
 def _lock(work: Work, shard: int) -> Path:
     return work.folder / f".shard-{shard:05d}.tmp"
