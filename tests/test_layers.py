@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
     "pickles": {"errors"},
+    "untrusted": {"errors", "pickles"},
     "checkpoints": {"errors", "atomic"},
     "registry": {"errors"},
     "manifest": {"errors", "atomic"},
@@ -29,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "kinds": {"errors", "registry", "metrics", "losses"},
     "targets": {"errors", "kinds"},
     "baselines": {"metrics", "targets"},
-    "fairseq_compat": {"errors", "atomic", "checkpoints"},
+    "fairseq_compat": {"errors", "atomic", "checkpoints", "untrusted"},
     "corpora": CONTRACTS | {"pickles"},
     "media": CONTRACTS,
     "databin": CONTRACTS,
@@ -38,12 +39,12 @@ ALLOWED: dict[str, set[str]] = {
     "report": CONTRACTS | {"metrics", "resampling", "tables"},
     "preprocessing": CONTRACTS | {"versions", "baselines", "corpora", "media", "databin", "datasets", "backbones"},
     "datasets": CONTRACTS | {"databin", "media"},
-    "backbones": {"errors", "registry", "modules", "fairseq_compat"},
+    "backbones": {"errors", "untrusted", "registry", "modules", "fairseq_compat"},
     "models": {"errors", "registry", "targets", "backbones", "modules", "fairseq_compat"},
     "criterions": CONTRACTS | {"losses", "metrics", "fairseq_compat"},
     "tasks": CONTRACTS
     | {"checkpoints", "versions", "metrics", "baselines", "datasets", "databin", "backbones", "models"}
-    | {"fairseq_compat"},
+    | {"fairseq_compat", "untrusted"},
     "inference": CONTRACTS
     | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
     "evaluation": {"errors", "atomic", "checkpoints", "versions", "tables", "metrics", "resampling"}

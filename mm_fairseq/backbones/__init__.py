@@ -1,5 +1,6 @@
 """Backbones: one encoder of one modality each, behind one contract."""
 
+from ..untrusted import read_checkpoint, unsafe_checkpoints
 from . import (
     data2vec,
     egemaps,
@@ -24,7 +25,6 @@ from . import (
 )
 from .backbone_set import BackboneSet
 from .base import ANY, BACKBONES, SAMPLE_RATE, Backbone, FeatureSeq
-from .files import read_checkpoint, unsafe_checkpoints
 from .spec import Resolved, Spec, build, check_vocabulary, complete, parameters, resolve
 
 __all__ = [

@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from ..untrusted import ForeignError, check
 from .base import chosen_states
-from .files import refused_type
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 POOLER = "pooler."
 MAX_NUMBER, MAX_LAYERS, MAX_LIST = 2**24, 256, 64
+MAX_JSON = 2**26  # bytes
 _WORD = re.compile(r"[\w.|+ -]*")
 # What a config.json may say besides the architecture.
 _VOLATILE = {
@@ -80,6 +81,8 @@ def read_json(path: Path) -> dict[str, Any]:
         MMFairseqError: it is none.
     """
     try:
+        if (size := path.stat().st_size) > MAX_JSON:
+            raise ValueError(f"{size} bytes; at most {MAX_JSON}")
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise MMFairseqError(f"{path}: not readable as JSON: {error}") from error
@@ -134,6 +137,9 @@ def read_folder(path: Path, types: Sequence[str], **fixed: Any) -> tuple[dict[st
         raise MMFairseqError(f"{where}: {error}") from error
     if sum(weight.numel() for weight in wanted.parameters()) > sum(file.stat().st_size for file in files):
         raise MMFairseqError(f"{path}: {files[-1].name} is too small for the sizes in config.json: another model's?")
+    for file in files:
+        if file.suffix == ".bin":
+            _check_bin(file)
     transformers = library()
     try:
         with quiet():
@@ -148,7 +154,7 @@ def read_folder(path: Path, types: Sequence[str], **fixed: Any) -> tuple[dict[st
                 ignore_mismatched_sizes=True,  # or the report would go to the log only
             )
     except Exception as error:
-        raise MMFairseqError(f"{files[0]}: not readable: {_unreadable(error, files[0])}") from error
+        raise MMFairseqError(f"{files[0]}: not readable: {_first_line(error)}") from error
     for key, found, wanted_shape in sorted(report["mismatched_keys"]):
         shapes = f"{key} is {tuple(found)}, config.json asks for {tuple(wanted_shape)}"
         raise MMFairseqError(f"{files[0]}: {len(report['mismatched_keys'])} weights do not fit: {shapes}")
@@ -170,13 +176,21 @@ def _of_encoder(key: str, net: nn.Module) -> bool:
     return bare.partition(".")[0] in own and not bare.endswith(_UNUSED)
 
 
-def _unreadable(error: Exception, file: Path) -> str:
-    if foreign := refused_type(error):
-        return (
-            f"it holds more than plain types ({foreign}); --allow-unsafe-checkpoints does not apply to folders of "
-            "Hugging Face: convert the file to safetensors"
-        )
-    return "empty or cut short, or no checkpoint at all" if ".bin" in file.name else _first_line(error)
+def _check_bin(file: Path) -> None:
+    """See that a file of weights holds nothing but data.
+
+    Raises:
+        MMFairseqError: it does, or is damaged.
+    """
+    try:
+        check(file)
+    except ForeignError as error:
+        raise MMFairseqError(
+            f"{file}: not readable: it holds more than plain types ({error}); --allow-unsafe-checkpoints does not "
+            "apply to folders of Hugging Face: convert the file to safetensors"
+        ) from error
+    except MMFairseqError as error:
+        raise MMFairseqError(f"{file}: not readable: {error}") from error
 
 
 def _checked(raw: Mapping[str, Any], types: Sequence[str], where: Path) -> dict[str, Any]:

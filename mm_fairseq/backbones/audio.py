@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import MMFairseqError
+from ..untrusted import read_checkpoint
 from .base import SAMPLE_RATE
-from .files import model_args, names, plain, read_checkpoint, state_dict
+from .files import model_args, names, plain, state_dict
 
 _FINE_TUNED = ("w2v_encoder.w2v_model.", "encoder.w2v_model.")  # in a CTC model, in a sequence-to-sequence model
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from ..untrusted import read_checkpoint
 from .base import BACKBONES, Backbone, FeatureSeq
-from .files import pick, read_checkpoint
+from .files import pick
 
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)
 SIZE = 2 ** len(WIDTHS)

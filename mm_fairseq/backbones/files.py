@@ -1,74 +1,21 @@
-"""Pretrained files of others: loaded with plain types only, their options checked before any builder sees them."""
+"""Pretrained files of others: their options and weights are checked before any builder sees them."""
 
 import ast
 import hashlib
-import logging
 import math
-import re
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ..errors import MMFairseqError
 
-logger = logging.getLogger(__name__)
-
 MAX_LAYERS = 64
 MAX_SIZE = 8192
 MAX_OPTION = 2**14
-_REFUSED = re.compile(r"unsupported (?:global: |class )?(?:GLOBAL )?([\w.]+)", re.IGNORECASE)
-_unsafe: ContextVar[bool] = ContextVar("unsafe", default=False)
-
-
-@contextmanager
-def unsafe_checkpoints(allowed: bool) -> Iterator[None]:
-    """Within, and if `allowed`, pretrained files may hold any type, and so run any code, when they are loaded."""
-    if allowed:
-        logger.warning("--allow-unsafe-checkpoints: pretrained files may run code of their authors on this machine")
-    token = _unsafe.set(allowed)
-    try:
-        yield
-    finally:
-        _unsafe.reset(token)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a `torch.save`d file with plain types only, unless `unsafe_checkpoints` is in force.
-
-    Raises:
-        MMFairseqError: no such file, truncated, or it holds types that are not on the list of safe ones.
-    """
-    if not path.is_file():
-        raise MMFairseqError(f"{path}: no such checkpoint file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=not _unsafe.get())
-    except Exception as error:  # torch raises a dozen kinds for broken and for refused files
-        if foreign := refused_type(error):
-            reason = f"it holds more than plain types ({foreign}); if you trust its source, --allow-unsafe-checkpoints"
-        elif isinstance(error, OSError):
-            reason = str(error)
-        else:
-            reason = "empty or cut short, or no checkpoint at all"
-        raise MMFairseqError(f"{path}: not a readable checkpoint: {reason}") from error
-    if not isinstance(state, dict):
-        raise MMFairseqError(f"{path}: expected a dictionary, found {type(state).__name__}")
-    return state
-
-
-def refused_type(error: Exception) -> str:
-    """The name that a file holds and torch refused to load, for it is no plain type; empty if something else is wrong.
-
-    Torch's own message tells its reader to load the file all the same.
-    """
-    found = _REFUSED.search(str(error))
-    return found[1].rstrip(".") if found and not found[1].startswith("operand") else ""
 
 
 def sha256(paths: Iterable[Path]) -> str:

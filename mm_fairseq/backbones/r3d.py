@@ -6,9 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from ..untrusted import read_checkpoint
 from ._windows import encode_windows, in_chunks, window_starts
 from .base import BACKBONES, Backbone, FeatureSeq
-from .files import pick, read_checkpoint
+from .files import pick
 
 PARTS = ("stem.", "layer1.", "layer2.", "layer3.", "layer4.")
 # Windows encoded at once without gradient.

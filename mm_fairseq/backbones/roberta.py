@@ -10,8 +10,9 @@ from fairseq.models.roberta.model import RobertaEncoder, base_architecture
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from ..untrusted import read_checkpoint
 from .base import BACKBONES, Backbone, FeatureSeq, chosen_states
-from .files import model_args, options_of, pick, read_checkpoint, state_dict
+from .files import model_args, options_of, pick, state_dict
 
 _SIZES = {"encoder_layers": int, "encoder_embed_dim": int, "encoder_ffn_embed_dim": int, "encoder_attention_heads": int}
 _OTHERS = {

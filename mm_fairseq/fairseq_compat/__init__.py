@@ -3,8 +3,6 @@
 `apply()` runs when the package is imported, that is before fairseq loads a file or starts a process.
 """
 
-import argparse
-import collections
 import copy
 import functools
 import logging
@@ -16,12 +14,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import omegaconf
 import torch
 import torch.distributed as dist
-from fairseq import checkpoint_utils, meters, utils
-from fairseq.data.dictionary import Dictionary
+from fairseq import checkpoint_utils, utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
@@ -30,7 +26,7 @@ from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
 from ..errors import MMFairseqError
-from . import checkpoints, non_finite
+from . import checkpoints, non_finite, safety
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +35,6 @@ def apply() -> None:
     """Make all repairs; a second call changes nothing."""
     if getattr(distributed_utils.infer_init_method, "repaired_by", None) == __name__:
         return
-    torch.serialization.add_safe_globals(_safe_globals())
     distributed_utils.infer_init_method = _infer_init_method(distributed_utils.infer_init_method)
     distributed_utils.call_main = _stressed_subsets(distributed_utils.call_main)
     distributed_utils.all_gather_list = _all_gather_list
@@ -52,6 +47,7 @@ def apply() -> None:
     checkpoint_utils.overwrite_args_by_name = _leave_backbone_args(checkpoint_utils.overwrite_args_by_name)
     checkpoint_utils.load_model_ensemble_and_task = _remember_loggers(checkpoint_utils.load_model_ensemble_and_task)
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
+    safety.apply()
     checkpoints.apply()
     if command := sys.modules.get("fairseq_cli.train"):
         command.should_stop_early = _undefined_is_no_stop(command.should_stop_early)  # type: ignore[attr-defined]
@@ -60,44 +56,6 @@ def apply() -> None:
         bar._format_stats = _hide_private(bar._format_stats)
     sys.excepthook = _plain_message(sys.excepthook)
     non_finite.apply()
-
-
-def _safe_globals() -> list[Any]:
-    """Types that checkpoints of fairseq hold and `torch.load(weights_only=True)` refuses.
-
-    torch >= 2.6 loads with `weights_only=True`; public checkpoints hold their options as a Namespace or as OmegaConf's
-    nodes, their meters, NumPy scalars under the old and the new module name, and distributed resuming sends
-    `_TensorPlaceholder`s.
-    """
-    dtypes = [getattr(np.dtypes, name) for name in dir(np.dtypes) if isinstance(getattr(np.dtypes, name), type)]
-    multiarray = np._core.multiarray  # type: ignore[attr-defined]
-    named: list[Any] = [
-        (multiarray.scalar, "numpy.core.multiarray.scalar"),
-        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    ]
-    for meter in (meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter):
-        named += [meter, (meter, f"fairseq.meters.{meter.__name__}")]
-    nodes = [getattr(omegaconf.nodes, f"{name}Node") for name in ("Any", "String", "Integer", "Float", "Boolean")]
-    return [
-        argparse.Namespace,
-        *(
-            omegaconf.DictConfig,
-            omegaconf.ListConfig,
-            omegaconf.base.ContainerMetadata,
-            omegaconf.base.Metadata,
-            *nodes,
-        ),
-        *(Any, dict, list, tuple, int, float, str, bool),
-        collections.defaultdict,
-        np.dtype,
-        np.ndarray,
-        *dtypes,
-        multiarray.scalar,
-        multiarray._reconstruct,
-        *named,
-        distributed_utils._TensorPlaceholder,
-        Dictionary,
-    ]
 
 
 def _infer_init_method(original: Callable) -> Callable:

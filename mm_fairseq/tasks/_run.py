@@ -14,6 +14,7 @@ from .. import metrics
 from ..checkpoints import LAST
 from ..errors import MMFairseqError
 from ..fairseq_compat.checkpoints import claim, claim_training, resumed_from
+from ..untrusted import check_options
 from ..versions import installed
 
 TEST = "test"
@@ -80,10 +81,15 @@ class Run:
 
 
 def settings(task_cfg: DictConfig) -> Run:
-    """The options around those of the task; defaults where the task was made by itself."""
+    """The options around those of the task; defaults where the task was made by itself.
+
+    Raises:
+        MMFairseqError: one that fairseq would run as a program is no literal.
+    """
     root: Any = task_cfg._get_parent()
     if not root or not root.get("dataset"):
         return Run()
+    check_options(root)
     path = root.common_eval.get("path") or ""
     first = Path(path.split(os.pathsep)[0])
     return Run(

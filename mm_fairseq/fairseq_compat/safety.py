@@ -1,0 +1,144 @@
+"""Checkpoints from strangers: fairseq evaluates strings of their options, and torch's loader calls what is named.
+
+`torch.load(weights_only=True)` alone keeps neither from harm: builders `eval()` options such as `conv_feature_layers`,
+and NumPy's types, which old checkpoints need, take flags from the file by which bytes become addresses.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import omegaconf
+import torch
+from fairseq import checkpoint_utils, meters
+from fairseq.data.dictionary import Dictionary
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import DictConfig
+
+from .. import untrusted
+from ..errors import MMFairseqError
+
+_FULL_LOAD = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"  # torch's own switch
+
+
+def apply() -> None:
+    """Put this in the place of what fairseq does."""
+    torch.serialization.add_safe_globals(_safe_globals())
+    checkpoint_utils.load_checkpoint = _trusting_as_told(checkpoint_utils.load_checkpoint)
+    checkpoint_utils.load_checkpoint_to_cpu = _checked(checkpoint_utils.load_checkpoint_to_cpu)
+    checkpoint_utils._upgrade_state_dict = _options_checked(checkpoint_utils._upgrade_state_dict)
+
+
+def _safe_globals() -> list[Any]:
+    """Types that checkpoints of fairseq hold and `torch.load(weights_only=True)` refuses.
+
+    torch >= 2.6 loads with `weights_only=True`; public checkpoints hold their options as a Namespace or as OmegaConf's
+    nodes, their meters, NumPy scalars under the old and the new module name, and distributed resuming sends
+    `_TensorPlaceholder`s. `untrusted.check` looks at what is done with them.
+    """
+    kinds = [np.dtype(code) for code in "?bBhHiIlLqQefdFD"]
+    multiarray = np._core.multiarray  # type: ignore[attr-defined]
+    named: list[Any] = [
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    ]
+    for meter in (meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter):
+        named += [meter, (meter, f"fairseq.meters.{meter.__name__}")]
+    nodes = [getattr(omegaconf.nodes, f"{name}Node") for name in ("Any", "String", "Integer", "Float", "Boolean")]
+    return [
+        argparse.Namespace,
+        *(
+            omegaconf.DictConfig,
+            omegaconf.ListConfig,
+            omegaconf.base.ContainerMetadata,
+            omegaconf.base.Metadata,
+            *nodes,
+        ),
+        *(Any, dict, list, tuple, int, float, str, bool),
+        collections.defaultdict,
+        np.dtype,
+        np.ndarray,
+        *{type(kind) for kind in kinds},
+        multiarray.scalar,
+        multiarray._reconstruct,
+        *named,
+        distributed_utils._TensorPlaceholder,
+        Dictionary,
+    ]
+
+
+def _trusting_as_told(original: Callable) -> Callable:
+    """A training that is resumed or begun from a checkpoint: its own options say whether the file is trusted."""
+
+    @functools.wraps(original)
+    def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
+        task = getattr(trainer.cfg, "task", None)
+        with untrusted.unsafe_checkpoints(bool(getattr(task, "allow_unsafe_checkpoints", False))):
+            return original(cfg, trainer, **passthrough)
+
+    return load
+
+
+def _checked(original: Callable) -> Callable:
+    """What a file holds is looked at before torch loads it."""
+
+    @functools.wraps(original)
+    def load(path: str, arg_overrides: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        asked = bool((arg_overrides or {}).get("allow_unsafe_checkpoints"))
+        with untrusted.unsafe_checkpoints(True) if asked else contextlib.nullcontext():
+            if untrusted.unsafe_allowed():
+                with _full_load():
+                    return original(path, arg_overrides, *args, **kwargs)
+            if os.path.isfile(path):
+                untrusted.check_checkpoint(path)
+            try:
+                return original(path, arg_overrides, *args, **kwargs)
+            except _RefusedError as error:
+                raise MMFairseqError(f"{path}: {error}") from error
+
+    return load
+
+
+@contextlib.contextmanager
+def _full_load() -> Iterator[None]:
+    before = os.environ.get(_FULL_LOAD)
+    os.environ[_FULL_LOAD] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FULL_LOAD]
+        else:
+            os.environ[_FULL_LOAD] = before
+
+
+class _RefusedError(MMFairseqError):
+    """Of options; without the path of their file."""
+
+
+def _options_checked(original: Callable) -> Callable:
+    """Nothing is built of a checkpoint's options, nor are they brought into today's form, before they are checked."""
+
+    @functools.wraps(original)
+    def upgrade(state: Any) -> Any:
+        if untrusted.unsafe_allowed():
+            return original(state)
+        if not isinstance(state, dict) or not any(state.get(name) is not None for name in ("args", "cfg")):
+            keys = sorted(map(str, state))[:8] if isinstance(state, dict) else type(state).__name__
+            raise _RefusedError(f"not a checkpoint of a training: neither `cfg` nor `args` in it, but {keys}")
+        for name in ("args", "cfg"):
+            options = state.get(name)
+            if options is not None and not isinstance(options, argparse.Namespace | DictConfig | dict):
+                raise _RefusedError(f"its options are a {type(options).__name__}, expected a Namespace or a dictionary")
+            try:
+                untrusted.check_options(options, outside=True)
+            except MMFairseqError as error:
+                raise _RefusedError(str(error)) from error
+        return original(state)
+
+    return upgrade
