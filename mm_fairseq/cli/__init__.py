@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "turn a raw corpus into a manifest with splits and targets",
     "binarize": "decode a prepared corpus into a data-bin for training",
     "extract": "cache what pretrained backbones make of a data-bin",
+    "verify": "check every byte of a data-bin or a checkpoint, and mend a data-bin",
     "backbones": "list the backbones, or try pretrained files",
     "report": "turn predictions into tables, pictures and a web page",
     "crossval": "train and test every fold and seed of a protocol, and add up",

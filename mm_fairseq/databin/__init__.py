@@ -6,6 +6,7 @@ stream's folder, and every single shard in it, may be a link to another disk or 
 """
 
 from .arrays import FileArray, Numbers
+from .dropped import dropped
 from .features import CachedStream, cached_streams
 from .folder import DataBin, Place, complete, fingerprint, meta_bytes
 from .format import pack_frames, unpack_frames
@@ -27,6 +28,7 @@ __all__ = [
     "StreamReader",
     "cached_streams",
     "complete",
+    "dropped",
     "fingerprint",
     "meta_bytes",
     "pack_frames",

@@ -114,14 +114,23 @@ def cached_streams(data_bin: Path, modality: str) -> list[CachedStream]:
     Raises:
         MMFairseqError: a `stream.json` is damaged.
     """
-    found = []
-    for path in sorted(data_bin.glob(f"{modality}@*/{ABOUT}")):
-        try:
-            about: Mapping[str, Any] = json.loads(path.read_bytes())
-            stream = CachedStream(**{**about, "symbols": tuple(about["symbols"])})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise MMFairseqError(f"{path}: damaged ({error!s:.200}); {sums.MEND}, or extract again") from error
-        if stream.name != path.parent.name:
-            raise MMFairseqError(f"{path}: does not belong to its folder (expected {stream.name}); extract again")
-        found.append(stream)
-    return found
+    return [cached_stream(path) for path in sorted(data_bin.glob(f"{modality}@*/{ABOUT}"))]
+
+
+def cached_stream(path: Path) -> CachedStream:
+    """What a `stream.json` says.
+
+    Raises:
+        MMFairseqError: it is missing or damaged.
+    """
+    try:
+        about: Mapping[str, Any] = json.loads(path.read_bytes())
+        stream = CachedStream(**{**about, "symbols": tuple(about["symbols"])})
+        name = stream.name
+        if not isinstance(stream.made, dict):
+            raise TypeError("`made` is no object")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise MMFairseqError(f"{path}: damaged ({error!s:.200}); {sums.MEND}, or extract again") from error
+    if name != path.parent.name:
+        raise MMFairseqError(f"{path}: does not belong to its folder (expected {name}); extract again")
+    return stream

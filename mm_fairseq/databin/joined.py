@@ -71,6 +71,15 @@ class Joined:
             return np.diff(self.offsets[first : last + 1]) // max(self.dim, 1)
         return (self.offsets[rows + 1] - self.offsets[rows]) // max(self.dim, 1)
 
+    def same(self, other: "Joined") -> bool:
+        """Whether another one says the same."""
+        if (self.dtype, self.dim, self.lengths is None) != (other.dtype, other.dim, other.lengths is None):
+            return False
+        pairs = [(self.table, other.table), (self.offsets, other.offsets)]
+        if self.lengths is not None and other.lengths is not None:
+            pairs.append((self.lengths, other.lengths))
+        return all(np.array_equal(a[:], b[:]) for a, b in pairs)
+
     def write(self, folder: str | os.PathLike) -> None:
         """As `joined.idx` beside the shards; then the sums of all that stands there, those of shards by their receipts.
 

@@ -142,7 +142,7 @@ def write_lookup(data_bin: Path, targets: Sequence[Target], utterances: Sequence
         MMFairseqError: the manifest does not have these rows, or a label is none of its target's.
     """
     (data_bin / ABOUT).unlink(missing_ok=True)
-    ends, size, crc = _line_ends(data_bin / MANIFEST)
+    ends, size, crc = line_ends(data_bin / MANIFEST)
     if len(ends) - 2 != len(utterances):
         raise MMFairseqError(f"{data_bin / MANIFEST}: {len(ends) - 2} rows, {len(utterances)} expected")
     save_array(data_bin / ROWS, ends[1:])
@@ -154,12 +154,21 @@ def write_lookup(data_bin: Path, targets: Sequence[Target], utterances: Sequence
                 path.unlink(missing_ok=True)
             else:
                 save_array(path, array)
-    about = {
-        "manifest": {"bytes": size, "crc32": crc},
-        "rows": len(utterances),
-        "targets": [asdict(target) for target in targets],
-    }
+    about = describe(size, crc, len(utterances), targets)
     write_atomic(data_bin / ABOUT, (json.dumps(about, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def describe(size: int, crc: int, rows: int, targets: Sequence[Target]) -> dict[str, Any]:
+    """What `lookup.json` says, in plain types.
+
+    Args:
+        size: of the manifest, in bytes.
+        crc: CRC-32 of these.
+        rows: how many it has.
+        targets: those whose labels stand in files.
+    """
+    told = [asdict(target) | {"classes": list(target.classes)} for target in targets]
+    return {"manifest": {"bytes": size, "crc32": crc}, "rows": rows, "targets": told}
 
 
 def read_lookup(data_bin: Path) -> Lookup | None:
@@ -195,13 +204,13 @@ def _is_of(manifest: Path, about: Path, size: int, crc: int) -> bool:
     found = os.stat(manifest)
     if found.st_size == size and found.st_mtime_ns < os.stat(about).st_mtime_ns:
         return True
-    if found.st_size == size and _line_ends(manifest, crc_only=True)[2] == crc:
+    if found.st_size == size and line_ends(manifest, crc_only=True)[2] == crc:
         return True
     logger.warning("%s: changed since it was binarized; all of it is read into memory", manifest)
     return False
 
 
-def _line_ends(path: Path, crc_only: bool = False) -> tuple[np.ndarray, int, int]:
+def line_ends(path: Path, crc_only: bool = False) -> tuple[np.ndarray, int, int]:
     """Where lines end, in bytes; the size of the file and the CRC-32 of its bytes."""
     ends, size, crc = [], 0, 0
     with open(path, "rb") as file:
