@@ -31,7 +31,7 @@ from ..targets import write_targets
 from ..versions import installed
 from .items import RAW, SAMPLE_RATE, Form, Settings
 from .prepared import Prepared
-from .quarantine import Account, Problem
+from .quarantine import Account, Problem, labelled_in
 
 FORMAT = 1
 MANIFEST = "manifest.tsv"
@@ -193,7 +193,7 @@ def finish(
         reader.index.write(reader.folder)
     own = {stream: reader for stream, reader in readers.items() if stream in MODALITIES}
     kept = np.any([reader.lengths > 0 for reader in own.values()], axis=0)
-    account = Account([row.id for row in rows], kept, problems)
+    account = Account([row.id for row in rows], kept, problems, labelled_in(corpus, kept))
     write_atomic(data_bin / "quarantine.jsonl", account.to_jsonl())
     if not kept.any():
         first = account.problems[0]

@@ -9,8 +9,8 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 
 from ..media import raise_passing
+from .prepared import Prepared
 
 VERDICTS = ("ok", "repaired", "quarantined")
 LARGEST = 1 << 34  # bytes of a file of which a checksum is made; a sparse one can be said to have any number
@@ -116,11 +117,13 @@ class Account:
         ids: of the rows, in manifest order.
         kept: whether anything is left of the row. Shape (rows), bool.
         problems: in manifest order, at most one a row and stage.
+        labelled_in: of rows of which nothing is left, see `labelled_in`.
     """
 
     ids: Sequence[str]
     kept: np.ndarray
     problems: list[Problem]
+    labelled_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._verdict = dict.fromkeys(self.ids, "ok")
@@ -141,8 +144,12 @@ class Account:
 
     def to_jsonl(self) -> bytes:
         """One line a problem."""
-        lines = (asdict(problem) | {"verdict": self._verdict[problem.id]} for problem in self.problems)
-        order = ("id", "path", "sha256", "stage", "verdict", "code", "error", "decoder")
+        lines = (
+            asdict(problem)
+            | {"verdict": self._verdict[problem.id], "labelled_in": list(self.labelled_in.get(problem.id, ()))}
+            for problem in self.problems
+        )
+        order = ("id", "path", "sha256", "stage", "verdict", "code", "error", "decoder", "labelled_in")
         return "".join(
             json.dumps({key: line[key] for key in order}, ensure_ascii=False) + "\n" for line in lines
         ).encode()
@@ -156,3 +163,36 @@ class Account:
             yield f"  {self._verdict[problem.id]} {problem.id}: {problem.stage}: {problem.code}: {problem.error}"
         if len(self.problems) > most:
             yield f"  and {len(self.problems) - most} more in quarantine.jsonl"
+        tests: dict[str, list[str]] = {}
+        for name, places in self.labelled_in.items():
+            for place in places:
+                if place.endswith("/test"):
+                    tests.setdefault(place, []).append(name)
+        for place, names in list(tests.items())[:most]:
+            more = f" and {len(names) - most} more" if len(names) > most else ""
+            yield (
+                f"warning: {place}: nothing is left of {len(names)} labelled utterances, so that results are without "
+                f"them: {', '.join(names[:most])}{more}"
+            )
+        if len(tests) > most:
+            yield f"  and so in {len(tests) - most} more folds: see labelled_in in quarantine.jsonl"
+
+
+def labelled_in(corpus: Prepared, kept: np.ndarray) -> dict[str, list[str]]:
+    """Where utterances of which nothing is left would be scored or learnt from.
+
+    Args:
+        corpus: what was binarized.
+        kept: whether anything is left of a row. Shape (rows), bool.
+
+    Returns:
+        For each that has a label: `protocol/fold/split` of those that it belongs to.
+    """
+    rows, targets = corpus.manifest.utterances, [target.name for target in corpus.targets]
+    lost = {row for row in np.flatnonzero(~kept).tolist() if any(rows[row].labels.get(name) for name in targets)}
+    found: dict[str, list[str]] = {rows[row].id: [] for row in sorted(lost)}
+    for place, members in corpus.splits.items() if lost else ():
+        for row in members:
+            if row in lost:
+                found[rows[row].id].append("/".join(place))
+    return found

@@ -36,6 +36,7 @@ class Record:
         utterances: number scored; -1 where the file does not say.
         metrics: as they were logged.
         baselines: by name.
+        dropped: labelled utterances that the data-bin is without.
     """
 
     split: str = ""
@@ -52,6 +53,7 @@ class Record:
     utterances: int = -1
     metrics: dict[str, float | None] = field(default_factory=dict)
     baselines: dict[str, Baseline] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     @property
     def data_bin(self) -> str:
@@ -137,9 +139,20 @@ def read_record(file: Path) -> Record | None:
                 str(key): None if value is None else float(value) for key, value in (row.get("metrics") or {}).items()
             },
             baselines=baselines.parse(row),
+            dropped=tuple(map(str, row.get("dropped") or ())),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise MMFairseqError(f"{file}: not the results of fairseq-validate: {error}") from error
+
+
+def lost(run: Run) -> list[str]:
+    """Sentences on labelled utterances that are not among those scored, as their files could not be used."""
+    return [
+        f"{split} is without {len(record.dropped)} labelled utterances, of which nothing could be used: "
+        f"{', '.join(record.dropped)}."
+        for split, record in run.records.items()
+        if record.dropped
+    ]
 
 
 def contradictions(run: Run) -> list[str]:

@@ -124,6 +124,10 @@ class Report:
         return [*runs.provenance(self.run), *rest]
 
     @property
+    def lost(self) -> list[str]:
+        return runs.lost(self.run)
+
+    @property
     def contradictions(self) -> list[str]:
         return runs.contradictions(self.run)
 

@@ -155,6 +155,12 @@ def write(folder: Path, results: Results, about: dict[str, Any], train_texts: se
         for row, i in enumerate(index)
         for name in sorted(kinds)
     )
+    if lost := about.get("dropped"):
+        logger.warning(
+            "%s: %d labelled utterances are not in the data-bin, as nothing of them could be used, and not in these "
+            "results: %s",
+            *(dataset.subset, len(lost), ", ".join(lost)),
+        )
     values = {name: None if np.isnan(value) else value for name, value in results.metrics().items()}
     summary = {"split": dataset.subset, **about, "utterances": len(index), "metrics": values}
     path = folder / dataset.subset / "predictions.jsonl"

@@ -13,7 +13,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import DictConfig, open_dict
 
 from .. import backbones, fairseq_compat
-from ..databin import DataBin, Place, fingerprint
+from ..databin import DataBin, Place, dropped, fingerprint
 from ..datasets import (
     Augmentation,
     EpochIterator,
@@ -363,8 +363,9 @@ class EmotionPredictionTask(FairseqTask):
         for name in _results.metric_names(self.kinds):
             metrics.log_derived(name, lambda _, name=name: self.results[subset].metric(name))
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
-            _, stress = stressed(subset)
+            part, stress = stressed(subset)
             about = self._about() | ({"stress": stress.name} if stress.name else {})
+            about["dropped"] = dropped(self.data_bin, self.place, part)
             train = self._train(subset)
             about["baselines"] = baselines(results.dataset, self.kinds, train) if train else {}
             _results.write(self.run.predictions_dir, results, about, train.texts if train else None)
