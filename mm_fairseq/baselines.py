@@ -13,6 +13,8 @@
 `constant_zero` and `constant_positive` are for numbers on both sides of 0. Of labels that are equally common, the one
 is taken whose first class comes first.
 
+Of train no more is held than its label and its transcript as 4 bytes each; the rest is read piece by piece.
+
 Notation: N items of a split, K classes, G different transcripts.
 """
 
@@ -24,6 +26,8 @@ import numpy as np
 from . import metrics
 from .metrics import Array
 from .targets import Kind
+
+_CHUNK = 1 << 16
 
 OF_SCORES = frozenset({"map", "auc", "ece"})  # of an answer without probabilities they tell nothing
 
@@ -38,17 +42,24 @@ class Coded(NamedTuple):
     numbers: Array
 
 
+class Texts(NamedTuple):
+    """Transcripts of many items of which few differ: item n has `forms[numbers[n]]`, none where that is below 0."""
+
+    forms: Sequence[str]
+    numbers: Array
+
+
 class Items(NamedTuple):
     """What is known of a split.
 
     Args:
         truths: target name to labels as `Kind.encode` has them: (N,) class numbers or numbers, (N, K) for sets; or
-            `Coded`.
-        texts: N transcripts as `manifest.normalised` makes them; "" where there is none.
+            `Coded`; or what gives such an array for a slice.
+        texts: N transcripts as `manifest.normalised` makes them, "" where there is none; of train also `Texts`.
     """
 
     truths: Mapping[str, Any]
-    texts: Sequence[str]
+    texts: Sequence[str] | Texts
 
 
 def from_train(kinds: Mapping[str, Kind], train: Items, split: Items) -> dict[str, dict[str, Any]]:
@@ -64,26 +75,28 @@ def from_train(kinds: Mapping[str, Kind], train: Items, split: Items) -> dict[st
         of `transcript_lookup`. Without `transcript_lookup` where train has no transcripts; empty where a target has no
         label in train.
     """
-    number_of = {text: number for number, text in enumerate(dict.fromkeys(filter(None, train.texts)))}
-    groups = np.array([number_of.get(text, -1) for text in train.texts], np.int64)
-    asked = np.array([number_of.get(text, -1) for text in split.texts], np.int64)
+    heard, asked = _texts(train.texts), _texts(split.texts)
+    place_of = {text: place for place, text in enumerate(asked.forms)}
+    places = np.array([place_of.get(text, -1) for text in heard.forms], np.int64)
+    has = _occur(heard)
+    known_texts = np.append(np.isin(np.arange(len(asked.forms)), places[has]), False)  # the last: without a transcript
+    rows = np.flatnonzero(known_texts[asked.numbers])
     majority: dict[str, Array] = {}
     looked_up: dict[str, Array] = {}
     for name, kind in kinds.items():
-        usual = _answers(kind, train, np.zeros(len(groups), np.int64), 1)
+        coded = _coded(kind, train.truths[name])
+        usual = _answers(kind, coded, None, 1)
         if np.isnan(usual).any():
             return {}
-        majority[name] = np.broadcast_to(usual[0], (len(asked), *usual.shape[1:]))
+        majority[name] = np.broadcast_to(usual[0], (len(split.texts), *usual.shape[1:]))
         answers = np.array(majority[name])
-        own = _answers(kind, train, groups, len(number_of))
-        rows = np.flatnonzero(asked >= 0)
-        found = own[asked[rows]]
-        has = ~_undefined(found)
-        answers[rows[has]] = found[has]
+        found = _answers(kind, coded, Coded(places, heard.numbers), len(asked.forms))[asked.numbers[rows]]
+        known_here = ~_undefined(found)
+        answers[rows[known_here]] = found[known_here]
         looked_up[name] = answers
     out: dict[str, dict[str, Any]] = {"majority": {"metrics": measure(kinds, split, majority)}}
-    if number_of:
-        share = float(np.mean(asked >= 0)) if len(asked) else 0.0
+    if has.any():
+        share = len(rows) / len(split.texts) if split.texts else 0.0
         out["transcript_lookup"] = {"known": share, "metrics": measure(kinds, split, looked_up)}
     return out
 
@@ -153,7 +166,7 @@ def _constants(kind: Kind, train: Items, split: Items) -> dict[str, Array]:
     if kind.sets:
         return {"constant_all": np.ones(len(kind.classes))}
     if kind.classes:
-        best = _answers(kind, split, np.zeros(len(split.texts), np.int64), 1)[0]
+        best = _answers(kind, _coded(kind, split.truths[kind.target.name]), None, 1)[0]
         return {} if np.isnan(best).any() else {"constant_best": best}
     numbers = _labels(kind, train)
     numbers = numbers[known(numbers)]
@@ -165,62 +178,119 @@ def _constants(kind: Kind, train: Items, split: Items) -> dict[str, Array]:
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def _answers(kind: Kind, items: Items, groups: Array, count: int) -> Array:
+def _texts(texts: Sequence[str] | Texts) -> Texts:
+    if isinstance(texts, Texts):
+        return texts
+    number_of = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
+    return Texts(list(number_of), np.array([number_of.get(text, -1) for text in texts], np.int32))
+
+
+def _occur(texts: Texts) -> Array:
+    """Which of the forms some item has. Shape (F,), bool."""
+    out = np.zeros(len(texts.forms) + 1, bool)  # the last: of items without any
+    for part in _parts(len(texts.numbers)):
+        out[texts.numbers[part]] = True
+    return out[:-1]
+
+
+def _parts(size: int) -> list[slice]:
+    """An index of 4 bytes is made one of 8 by NumPy: not of all at once."""
+    return [slice(start, start + _CHUNK) for start in range(0, size, _CHUNK)]
+
+
+def _renumbered(numbers: Array, new: Array) -> Array:
+    """`new[number]` of each number, -1 of those below 0. Shape (N,), int32."""
+    new, out = np.append(new, -1), np.empty(len(numbers), np.int32)
+    for part in _parts(len(numbers)):
+        out[part] = new[numbers[part]]
+    return out
+
+
+def _coded(kind: Kind, truth: Any) -> Coded:
+    """The labels of N items as int32 numbers, below 0 where one is missing.
+
+    Args:
+        kind: of the target.
+        truth: as in `Items.truths`.
+
+    Returns:
+        `forms`: float64 (F, K), the one whose first class comes first before others; of numbers (F,), rising.
+    """
+    if isinstance(truth, Coded):
+        forms, numbers = _coded(kind, truth.forms)
+        return Coded(forms, _renumbered(truth.numbers, numbers))
+    numbers, parts = np.empty(len(truth), np.int32), _parts(len(truth))
+    if kind.sets:
+        number_of: dict[bytes, int] = {}
+        for part in parts:
+            rows = np.asarray(truth[part], np.float64).reshape(-1, len(kind.classes))
+            numbers[part] = [number_of.setdefault(row.tobytes(), len(number_of)) for row in rows]
+        found = np.frombuffer(b"".join(number_of), np.float64).reshape(-1, len(kind.classes))
+        there = np.flatnonzero(~_undefined(found))
+        absent, place = np.unique(1 - found[there], axis=0, return_inverse=True)
+        order = np.full(len(found), -1)
+        order[there] = place.reshape(-1)
+        return Coded(1 - absent, _renumbered(numbers, order))
+    if kind.classes:
+        for part in parts:
+            numbers[part] = truth[part]
+        return Coded(np.eye(len(kind.classes)), numbers)
+    values = np.empty(0)
+    for part in parts:
+        x = np.asarray(truth[part], np.float64)
+        values = np.union1d(values, x[~np.isnan(x)])
+    for part in parts:
+        x = np.asarray(truth[part], np.float64)
+        numbers[part] = np.where(np.isnan(x), -1, np.searchsorted(values, x))
+    return Coded(values, numbers)
+
+
+def _answers(kind: Kind, labels: Coded, groups: Coded | None, count: int) -> Array:
     """The commonest label or the median of each group; NaN for one without labels.
 
     Args:
         kind: of the target.
-        items: N of them.
-        groups: the group of each, (N,), below `count`; negative for none.
+        labels: of N items, as `_coded` has them.
+        groups: the group of each, below `count`; negative for none; None is one group of all.
         count: number of groups G.
 
     Returns:
         In the form of `Kind.probabilities`, shape (G, K) or (G,).
     """
-    if not kind.classes:
-        values = _labels(kind, items)
-        kept = known(values) & (groups >= 0)
-        return _medians(values[kept], groups[kept], count)
-    forms, numbers = _forms(kind, items)
-    kept = (numbers >= 0) & (groups >= 0)
-    out = np.full((count, len(kind.classes)), np.nan)
-    group, number = _commonest(numbers[kept], groups[kept], max(len(forms), 1))
-    out[group] = forms[number]
+    forms, size = labels.forms, max(len(labels.forms), 1)
+    keys = _keys(labels.numbers, groups, size)
+    out = np.full((count, *forms.shape[1:]), np.nan)
+    if kind.classes:
+        begins = np.append(np.zeros(min(len(keys), 1), np.int64), 1 + np.flatnonzero(keys[1:] != keys[:-1]))
+        times = np.diff(begins, append=len(keys))
+        group, number = np.divmod(keys[begins], size)
+        order = np.lexsort((number, -times, group))
+        found, first = np.unique(group[order], return_index=True)
+        out[found] = forms[number[order][first]]
+    else:
+        ends = np.searchsorted(keys, size * np.arange(count + 1))
+        found = np.flatnonzero(np.diff(ends))
+        middles = [(ends[found] + ends[found + 1] - odd) // 2 for odd in (1, 0)]
+        out[found] = sum(forms[keys[middle] % size] for middle in middles) / 2
     return out
 
 
-def _forms(kind: Kind, items: Items) -> tuple[Array, Array]:
-    """The labels that there are, the one whose first class comes first before others, and the number of each item's.
+def _keys(numbers: Array, groups: Coded | None, size: int) -> Array:
+    """`group * size + number` of all items that have both, sorted.
 
-    Returns:
-        float64 (F, K) and int64 (N,), negative where the label is missing.
+    Args:
+        numbers: of N items, below `size`.
+        groups: of N items; None is 0 for all.
+        size: see `numbers`.
     """
-    if not kind.sets:
-        return np.eye(len(kind.classes)), _labels(kind, items)
-    truth = items.truths[kind.target.name]
-    if not isinstance(truth, Coded):
-        truth = Coded(_labels(kind, items), np.arange(len(items.texts)))
-    there = np.flatnonzero(~_undefined(truth.forms))
-    absent, place = np.unique(1 - truth.forms[there], axis=0, return_inverse=True)
-    number_of = np.full(len(truth.forms), -1, np.int64)
-    number_of[there] = place.reshape(-1)
-    return 1 - absent, number_of[truth.numbers]
-
-
-def _commonest(numbers: Array, groups: Array, size: int) -> tuple[Array, Array]:
-    """The groups that occur, and the commonest of the numbers below `size` in each, of equals the smallest."""
-    pairs, times = np.unique(groups * size + numbers, return_counts=True)
-    group, number = np.divmod(pairs, size)
-    order = np.lexsort((number, -times, group))
-    found, first = np.unique(group[order], return_index=True)
-    return found, number[order][first]
-
-
-def _medians(values: Array, groups: Array, count: int) -> Array:
-    out = np.full(count, np.nan)
-    order = np.lexsort((values, groups))
-    found, first, times = np.unique(groups[order], return_index=True, return_counts=True)
-    if found.size:
-        sorted_values = values[order]
-        out[found] = (sorted_values[first + (times - 1) // 2] + sorted_values[first + times // 2]) / 2
-    return out
+    keys, kept = np.empty(len(numbers), np.int64), 0
+    places = np.append([] if groups is None else groups.forms, -1)
+    for part in _parts(len(numbers)):
+        number = numbers[part].astype(np.int64)
+        group = np.zeros_like(number) if groups is None else places[groups.numbers[part]]
+        found = (group * size + number)[(number >= 0) & (group >= 0)]
+        keys[kept : kept + len(found)] = found
+        kept += len(found)
+    keys = keys[:kept]
+    keys.sort()
+    return keys

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..baselines import Coded, Items, from_train
+from ..baselines import Items, Texts, from_train
 from ..datasets import RawAudioTextVideoDataset, Truths
 from ..manifest import Utterance, normalised
 from ..targets import Kind
 
-_CHUNK = 1 << 12
 OTHER = "\n"  # no normalised transcript has a line break
 
 
@@ -21,11 +20,11 @@ class Train:
 
     Args:
         truths: target name to its true labels.
-        transcripts: normalised, an entry an utterance: those of the split by themselves, all others as `OTHER`.
+        transcripts: normalised: those of the split by themselves, all others as `OTHER`; 4 bytes an utterance.
     """
 
     truths: Mapping[str, Truths]
-    transcripts: Sequence[str]
+    transcripts: Texts
 
     @classmethod
     def read(
@@ -38,17 +37,20 @@ class Train:
             utterances: of train.
             dataset: the split.
         """
-        asked = {text: text for row in dataset.utterances if (text := normalised(row.text))}
-        kept = []
-        for row in utterances:
-            text = normalised(row.text)
-            kept.append(asked.get(text, OTHER) if text else "")
-        return cls(truths, kept)
+        asked = dict.fromkeys(filter(None, (normalised(row.text) for row in dataset.utterances)))
+        forms = [*asked, OTHER]
+        number_of = {text: number for number, text in enumerate(asked)}
+        numbers = np.full(len(utterances), -1, np.int32)
+        for place, row in enumerate(utterances):
+            if text := normalised(row.text):
+                numbers[place] = number_of.get(text, len(asked))
+        return cls(truths, Texts(forms, numbers))
 
     @property
     def texts(self) -> set[str]:
         """The transcripts of the split that train has too."""
-        return set(self.transcripts) - {"", OTHER}
+        forms, numbers = self.transcripts
+        return {forms[number] for number in np.unique(numbers) if number >= 0} - {OTHER}
 
 
 def baselines(dataset: RawAudioTextVideoDataset, kinds: Mapping[str, Kind], train: Train) -> dict[str, dict[str, Any]]:
@@ -61,16 +63,4 @@ def baselines(dataset: RawAudioTextVideoDataset, kinds: Mapping[str, Kind], trai
     """
     texts = [normalised(row.text) for row in dataset.utterances]
     split = Items({name: truths[:] for name, truths in dataset.truths.items()}, texts)
-    truths = {name: _coded(each) if kinds[name].sets else each[:] for name, each in train.truths.items()}
-    return from_train(kinds, Items(truths, train.transcripts), split)
-
-
-def _coded(truths: Truths) -> Coded:
-    """Sets of classes, each different one once."""
-    forms: dict[bytes, int] = {}
-    numbers = np.empty(len(truths), np.int64)
-    for start in range(0, len(truths), _CHUNK):
-        for place, row in enumerate(np.asarray(truths[start : start + _CHUNK], np.float32), start):
-            numbers[place] = forms.setdefault(row.tobytes(), len(forms))
-    rows = np.frombuffer(b"".join(forms), np.float32).reshape(len(forms), -1)
-    return Coded(rows.astype(np.float64), numbers)
+    return from_train(kinds, Items(train.truths, train.transcripts), split)

@@ -1,6 +1,8 @@
 """Majority and transcript look-up, against counts by hand."""
 
 import json
+import tracemalloc
+from itertools import cycle, islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,6 +100,43 @@ def test_without_transcripts_or_labels():
     assert list(found([ACTION, ROOM], silent, TRAIN)) == ["majority"]
     assert found([ACTION, ROOM], rows_of(("x", "on", "")), TRAIN) == {}
     assert found([ACTION], [], TRAIN) == {}
+
+
+class Many:
+    """So many rows of train, none of them held."""
+
+    def __init__(self, size, kind):
+        self.size, self.kind = size, kind
+
+    def __len__(self):
+        return self.size
+
+    def __iter__(self):
+        return islice(cycle([Utterance("u", text=f"turn {number}") for number in range(50)]), self.size)
+
+    def __getitem__(self, rows):
+        labels = {"multilabel": ["", "|", "a|b"], "regression": ["", "-1", "0.25"]}.get(
+            self.kind.target.kind, ["", "on"]
+        )
+        return np.array([self.kind.encode(label) for label in labels])[np.arange(rows.start, rows.stop) % len(labels)]
+
+
+@pytest.mark.parametrize("target", [ACTION, TAGS, SCORE], ids=lambda target: target.kind)
+def test_16_bytes_an_utterance_of_train(target):
+    """Every one of them has a transcript that is asked for."""
+    kinds = {target.name: kind_of(target)}
+    test = rows_of(*((f"turn {number}", "on", "here", "a", "1") for number in range(50)))
+    truths = {name: [kind.encode(row.labels[name]) for row in test] for name, kind in kinds.items()}
+    split = Split(utterances=test, truths=truths)
+    peaks = []
+    for pieces in (2, 3):
+        rows = Many(pieces << 16, kinds[target.name])
+        tracemalloc.start()
+        found = baselines(split, kinds, Train.read({target.name: rows}, rows, split))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found["transcript_lookup"]["known"] == 1
+    assert (peaks[1] - peaks[0]) / (1 << 16) <= 16
 
 
 def test_validation_writes_them(every_kind, tmp_path):
