@@ -1,10 +1,7 @@
 """Every utterance is accounted for; bytes depend on nothing but corpus and settings; a kill loses nothing."""
 
 import json
-import multiprocessing
 import os
-import random
-import signal
 import time
 from dataclasses import replace
 
@@ -258,55 +255,6 @@ def test_shards_may_be_made_in_any_order(corpus, tmp_path, tree, reference, monk
     monkeypatch.undo()
     binarize(corpus.out, tmp_path / "bin", SMALL, resume=True)
     assert tree(tmp_path / "bin") == reference
-
-
-def _as_a_command(*args):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what an earlier test has left in this process is no command's
-    binarize(*args)
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_kill_at_any_moment_loses_nothing(corpus, tmp_path, tree, reference, how, workers):
-    context, dice = multiprocessing.get_context("fork"), random.Random(workers)
-
-    def start(out):
-        run = context.Process(target=_as_a_command, args=(corpus.out, out, SMALL, workers, True))
-        run.start()
-        return run
-
-    began = time.monotonic()
-    start(tmp_path / "whole").join()
-    whole, killed = time.monotonic() - began, 0
-    for attempt in range(6):
-        out = tmp_path / f"bin{attempt}"
-        for _ in range(4):
-            run = start(out)
-            time.sleep(dice.uniform(0, 0.8 * whole))
-            os.kill(run.pid, how)
-            run.join()
-            killed += run.exitcode == -how
-        binarize(corpus.out, out, SMALL, workers, resume=True)
-        assert tree(out) == reference
-    assert killed
-
-
-def test_a_full_disk_leaves_no_temporary_files(corpus, tmp_path, tree, reference, monkeypatch):
-    out, original = tmp_path / "bin", os.fsync
-    left = [13]
-
-    def fails(descriptor):
-        left[0] -= 1
-        if not left[0]:
-            raise OSError(28, "No space left on device", "shard")
-        original(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(MMFairseqError, match=r"bin/audio/shard-0000\d.bin: no space is left .*make room.*--resume"):
-        binarize(corpus.out, out, SMALL)
-    assert not [name for name in tree(out) if name.endswith(".tmp")]
-    binarize(corpus.out, out, SMALL, resume=True)
-    assert tree(out) == reference
 
 
 def test_video_with_faces_and_its_sound(tmp_path):

@@ -2,9 +2,6 @@
 
 import multiprocessing
 import os
-import random
-import signal
-import time
 
 import pytest
 
@@ -73,27 +70,6 @@ def test_the_same_rank_twice_at_once(corpus, tmp_path, tree, reference):
         run.join()
     assert [run.exitcode for run in runs] == [0] * 4
     assert tree(out) == reference
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_kill_of_one_of_two_loses_nothing(corpus, tmp_path, tree, reference, workers):
-    dice, killed = random.Random(workers), 0
-    began = time.monotonic()
-    fork(rank, corpus, tmp_path / "whole", 0, 2, workers).join()
-    whole = time.monotonic() - began
-    for attempt in range(5):
-        out = tmp_path / f"bin{attempt}"
-        other = fork(rank, corpus, out, 0, 2, workers)
-        run = fork(rank, corpus, out, 1, 2, workers)
-        time.sleep(dice.uniform(0.2, 1) * whole)
-        os.kill(run.pid, signal.SIGKILL)
-        run.join()
-        other.join()
-        killed += run.exitcode != 0
-        assert other.exitcode == 0
-        rank(corpus, out, 1, 2, workers, resume=True)
-        assert tree(out) == reference
-    assert killed
 
 
 def test_what_a_killed_rank_left_goes_with_another_number_of_ranks(corpus, tmp_path, tree, reference):

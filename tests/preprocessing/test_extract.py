@@ -3,10 +3,7 @@
 import json
 import multiprocessing
 import os
-import random
 import shutil
-import signal
-import time
 
 import cv2
 import numpy as np
@@ -185,26 +182,6 @@ def test_two_at_once_do_not_disturb_each_other(own, specs, reference, tree, shar
         run.join()
     assert [run.exitcode for run in runs] == [0, 0]
     assert cached(tree, own) == cached(tree, reference)
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_kill_at_any_moment_loses_nothing(raw, specs, reference, tmp_path, tree, how, workers):
-    dice, killed = random.Random(workers), 0
-    began = time.monotonic()
-    fork(make, shutil.copytree(raw, tmp_path / "whole"), specs, workers=workers).join()
-    whole = time.monotonic() - began
-    for attempt in range(2 if how == signal.SIGKILL else 1):
-        own = shutil.copytree(raw, tmp_path / f"{attempt}")
-        for _ in range(3):
-            run = fork(make, own, specs, workers=workers, resume=True)
-            time.sleep(dice.uniform(0.1, 0.7) * whole)
-            os.kill(run.pid, how)
-            run.join()
-            killed += run.exitcode != 0
-        make(own, specs, workers=workers, resume=True)
-        assert cached(tree, own) == cached(tree, reference)
-    assert killed
 
 
 @pytest.mark.parametrize("damage", ["truncate", "receipt", "index", "raw data"])
