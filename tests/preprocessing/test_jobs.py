@@ -79,9 +79,10 @@ def test_what_is_left_is_dealt_out_anew(corpus, tmp_path, tree, reference, monke
         original(job, shard, advance)
 
     out, original = tmp_path / "bin", Job.process_shard
-    with monkeypatch.context() as patch, pytest.raises(MMFairseqError, match="1 of 3 jobs failed"):
+    with monkeypatch.context() as patch:
         patch.setattr(Job, "process_shard", fails)
-        binarize(corpus.out, out, SMALL, engine=Here(3))
+        with pytest.raises(MMFairseqError, match="1 of 3 jobs failed"):
+            binarize(corpus.out, out, SMALL, engine=Here(3))
     capsys.readouterr()
     binarize(corpus.out, out, SMALL, resume=True, engine=Here(3))
     told = sorted(line.split(" in ")[0] for line in capsys.readouterr().out.splitlines())
