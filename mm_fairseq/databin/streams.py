@@ -81,7 +81,8 @@ class StreamCheck:
             content: bytes | None = (folder / sums.NAME).read_bytes()
         except OSError:
             content = None
-        self.listed, self._legible = sums.parse(content) if content is not None else ({}, False)
+        legible, self._whole = sums.parse(content) if content is not None else ({}, False)
+        self.listed = legible if self._whole else {}  # any line of a damaged list may be the wrong one
         self._told = content is not None
         self.present = {path.name: path.stat().st_size for path in folder.glob("shard-*.*") if path.is_file()}
         names = {*self.present, *(name for name in self.listed if name.startswith("shard-"))}
@@ -116,7 +117,7 @@ class StreamCheck:
                 reason = reason or str(error).removeprefix(f"{path.name}: ")
             if reason:
                 faults[path.name] = reason
-            elif self._told and path.name not in self.listed:
+            elif self._whole and path.name not in self.listed:
                 faults[path.name] = f"no shard of this stream: {sums.NAME} does not know it"
         receipt, index = parsed.get(receipt_path), parsed.get(idx_path)
         if reason := self._bin(bin_path, receipt, index, advance):
@@ -220,7 +221,7 @@ class StreamCheck:
         """
         if not self._told:
             yield Fault(sums.NAME, "missing: not finished, or made by an older version")
-        elif not self._legible:
+        elif not self._whole:
             yield Fault(sums.NAME, "damaged or cut short")
         wrong = False
         for name, expected in sorted(self.listed.items()):

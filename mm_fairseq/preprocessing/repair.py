@@ -204,8 +204,8 @@ def _broken(folder: Path, faults: Iterable[Fault], there: range) -> tuple[list[i
 
 def _known(folder: Path) -> dict[str, sums.Sum]:
     try:
-        return sums.parse((folder / sums.NAME).read_bytes())[0]
-    except OSError:
+        return sums.read(folder) or {}
+    except MMFairseqError:
         return {}
 
 

@@ -33,7 +33,7 @@ def backbones(checkpoints):
 
 def content(folder):
     """Of the cached streams."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*@*/*")}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*@*/*") if path.is_file()}
 
 
 def test_options_and_summary(own, backbones, capsys):
