@@ -25,6 +25,7 @@ COMMANDS = {
     "crossval": "train and test every fold and seed of a protocol, and add up",
     "compare": "test whether two files of predictions differ",
     "validate-subsets": "evaluate a checkpoint on every subset of its modalities",
+    "inspect": "tell what a checkpoint holds without running any of it",
     "toy": "write a small corpus or small checkpoints in the real formats",
     "doctor": "tell what is installed, what works and how to mend the rest",
     "user-dir": "print the folder to give to fairseq as --user-dir",
