@@ -173,8 +173,10 @@ def plan(data_bin: DataBin, backbones: Sequence[str], settings: Settings, device
     if twice := [text for text, name in zip(backbones, names, strict=True) if names.count(name) > 1]:
         raise MMFairseqError(f"--backbone {' and '.join(twice)}: the same stream {names[0]!r} twice")
     for encoding in encodings:
-        there = [shard for shard in _own(encoding, settings.share) if shard_paths(encoding.folder, shard)[2].exists()]
+        own = _own(encoding, settings.share)
+        there = [shard for shard in own if shard_paths(encoding.folder, shard)[2].exists()]
         if there and not (settings.resume or settings.overwrite):
+            _refuse_if_busy(encoding, own)
             raise MMFairseqError(
                 f"{encoding.folder}: there already, with {len(there)} shards; keep what is done of it with --resume or "
                 "make it anew with --overwrite"
@@ -307,10 +309,7 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
     with held(encoding.folder / LOCK):
         encoding.stream.write(encoding.data_bin)
         if settings.overwrite:
-            if busy := in_the_making(encoding):
-                raise HeldError(
-                    f"{encoding.folder}: another process is writing there, at shard {busy[0]}; wait for it or end it"
-                )
+            _refuse_if_busy(encoding, range(len(encoding.sizes)))
             (encoding.folder / joined.NAME).unlink(missing_ok=True)  # it has the sums of the old ones
             for shard in _own(encoding, settings.share):
                 remove_shard(encoding.folder, shard)
@@ -318,6 +317,13 @@ def _begin(encoding: Encoding, settings: Settings) -> None:
             number = path.stem.removeprefix("shard-")
             if number.isdecimal() and int(number) >= len(encoding.sizes):
                 remove_shard(encoding.folder, int(number))
+
+
+def _refuse_if_busy(encoding: Encoding, own: Sequence[int]) -> None:
+    if busy := [shard for shard in in_the_making(encoding) if shard in own]:
+        raise HeldError(
+            f"{encoding.folder}: another process is writing there, at shard {busy[0]}; wait for it or end it"
+        )
 
 
 def _complete(encoding: Encoding) -> None:
