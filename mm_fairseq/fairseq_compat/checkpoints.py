@@ -19,6 +19,7 @@ from typing import Any
 
 import torch.distributed as dist
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
 from .. import checkpoints
@@ -46,6 +47,7 @@ def apply() -> None:
     checkpoint_utils.save_checkpoint = _without_old_sums(checkpoint_utils.save_checkpoint)
     checkpoint_utils.load_checkpoint = _of_newest(checkpoint_utils.load_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _checked(checkpoint_utils.load_checkpoint_to_cpu)
+    distributed_utils.broadcast_tensors = _contiguous(distributed_utils.broadcast_tensors)
 
 
 def claim(path: Path, what: str) -> None:
@@ -203,3 +205,14 @@ def _checked(original: Callable) -> Callable:
         return original(path, *args, **kwargs)
 
     return load
+
+
+def _contiguous(original: Callable) -> Callable:
+    """A transposed matrix in a checkpoint (the DCT of MFCC) comes to the other ranks in the wrong order."""
+
+    @functools.wraps(original)
+    def broadcast(tensors: Any, src_rank: int, group: Any, dist_device: Any = None) -> Any:
+        whole = None if tensors is None else [tensor.contiguous() for tensor in tensors]
+        return original(whole, src_rank, group, dist_device)
+
+    return broadcast
