@@ -72,6 +72,8 @@ class StreamReader:
             del self._maps[next(iter(self._maps))]
         start, end = self.index.offsets[row : row + 2].tolist()
         base = int(self.index.bases[shard])
+        if not base <= start <= end <= base + len(data) or (self.dim and (end - start) % self.dim):
+            raise MMFairseqError(f"{self.folder}: row {row} cannot be from {start} to {end}, the index is wrong")
         item = data[start - base : end - base]
         return item.reshape(-1, self.dim) if self.dim else item
 
