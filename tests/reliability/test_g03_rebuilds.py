@@ -1,0 +1,85 @@
+"""G3: what a reader has open stays as it was through rebuilds; what is opened later is the new one, or is told."""
+
+import hashlib
+import shutil
+
+import pytest
+from databin_factory import reshard, write_data_bin
+from extract_factory import settings
+from killing import FORK
+from small_corpus import Corpus, tree
+
+from mm_fairseq.databin import StreamReader, cached_streams
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.preprocessing.binarize import binarize
+from mm_fairseq.preprocessing.extract import extract
+from mm_fairseq.preprocessing.items import Settings
+
+REBUILDS = [20, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+
+
+class Mapped:
+    """A process that holds all items of streams by memory map; a file that shrinks under it would kill it."""
+
+    def __init__(self, *folders):
+        self.pipe, other = FORK.Pipe()
+        self.process = FORK.Process(target=self._serve, args=(folders, other))
+        self.process.start()
+        other.close()
+
+    def _serve(self, folders, pipe):
+        self.pipe.close()
+        items = [item for folder in folders for item in StreamReader(folder)]
+        while pipe.recv():
+            pipe.send(hashlib.sha256(b"".join(item.tobytes() for item in items)).hexdigest())
+
+    def sum(self):
+        """Over all bytes that it has mapped, read now."""
+        self.pipe.send(True)
+        assert self.pipe.poll(60), f"the reader has ended: {self.process.exitcode}"
+        return self.pipe.recv()
+
+    def close(self):
+        self.pipe.send(False)
+        self.process.join()
+        assert self.process.exitcode == 0
+
+
+@pytest.mark.parametrize("rebuilds", REBUILDS)
+def test_binarize(tmp_path, rebuilds):
+    """Each rebuild has other shards, and another vocabulary, than the one before."""
+    prepared, out = Corpus(tmp_path, 12).write(), tmp_path / "bin"
+    binarize(prepared, out, Settings(shard_size=5, tokenizer="words"))
+    oldest, late = Mapped(out / "audio", out / "text"), StreamReader(out / "audio")
+    before, sums = oldest.sum(), set()
+    for number in range(rebuilds):
+        held = Mapped(out / "audio", out / "text")
+        first = held.sum()
+        options = Settings(shard_size=2 + number % 3, tokenizer=("chars", "words")[number % 2])
+        binarize(prepared, out, options, 1 + number % 2, overwrite=True)
+        assert held.sum() == first
+        assert oldest.sum() == before
+        held.close()
+        sums.add(first)
+        assert [len(item) for item in StreamReader(out / "audio")] == [4000 + 100 * row for row in range(12)]
+    assert len(sums) == 2  # of words and of characters
+    oldest.close()
+    with pytest.raises(MMFairseqError, match="changed since"):
+        late[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "prepared", "raw"]
+
+
+@pytest.mark.parametrize("rebuilds", REBUILDS)
+def test_extract(tmp_path, rebuilds):
+    out = reshard(write_data_bin(tmp_path / "bin"), 6)
+    extract(out, ["audio=mfcc"], settings())
+    (stream,) = cached_streams(out, "audio")
+    reader, wanted = Mapped(out / stream.name), tree(out)
+    before = reader.sum()
+    for number in range(rebuilds):
+        if number % 5 == 4:
+            shutil.rmtree(out / stream.name)
+        extract(out, ["audio=mfcc"], settings(overwrite=True, workers=1 + number % 2))
+        assert reader.sum() == before
+        assert tree(out) == wanted
+    reader.close()
