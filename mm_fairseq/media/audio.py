@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from . import MAX_SECONDS, MediaError, check_file, check_length, check_span, raise_passing
+from .bounds import allow_for
 from .container import FAILURES, Track
 
 _BLOCK = 1 << 20  # frames read at a time: a forged header never decides how much memory is taken
@@ -80,6 +81,7 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
             raise MediaError("unreadable", f"{path}: {rate} Hz is not a believable sampling rate")
         declared = file.frames * _promised(path) / rate
         check_span(path, start, end, declared)
+        allow_for(start, end, declared, max_seconds)
         limit = int(max_seconds * rate) + 1
         left = limit if end is None else min(limit, round(end * rate) - round(start * rate))
         dtype = "int16" if file.subtype in _EXACT and file.channels == 1 else "float32"
@@ -159,6 +161,7 @@ def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> t
         if not _RATES[0] <= rate <= _RATES[1]:
             raise MediaError("unreadable", f"{path}: {rate} Hz is not a believable sampling rate")
         check_span(path, start, end, declared)
+        allow_for(start, end, declared, max_seconds)
         limit = int(max_seconds * rate) + 1
         wanted = limit if end is None else min(limit, round((end - start) * rate))
         skip, held = None, 0
@@ -179,7 +182,10 @@ def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> t
             held += len(blocks[-1])
             if held >= wanted:
                 break
+        else:
+            declared = track.ended(start + held / rate)
     if held >= limit:
         raise _too_long(path, max_seconds)
-    check_length(path, held / rate, start, end, declared, slack=0.1)
+    check_span(path, start, end, declared)
+    check_length(path, held / rate, start, end, declared, slack=0.05)
     return np.concatenate(blocks).astype(np.float32, copy=False), rate

@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from . import MAX_SECONDS, MediaError, check_length, check_span
+from .bounds import allow_for
 from .container import FAILURES, Track, has_track
 
 MAX_PIXELS = 4096 * 2304  # of one frame
@@ -54,6 +55,7 @@ def read_frames(
         declared = track.declared
         size = _size(track)
         check_span(track.path, first, end, declared)
+        allow_for(first, end, declared, max_seconds)
         seconds = (end if end is not None else track.guess or first + 60) - first
         if seconds > max_seconds:
             raise MediaError(
@@ -113,7 +115,10 @@ def _nearest(track: Track, start: float, end: float | None, declared: float | No
         if done == count or (end is not None and time > end):
             covered = max(covered, end or 0.0)
             break
-    check_length(track.path, covered - start, start, end, declared, slack=max(0.1, 2 * interval))
+    else:
+        declared = track.ended(covered)
+        check_span(track.path, start, end, declared)
+    check_length(track.path, covered - start, start, end, declared, slack=max(0.05, 1.5 * interval))
     while previous is not None and (
         done < count if count is not None else start + half + done / fps < covered or not done
     ):

@@ -5,13 +5,12 @@ T samples (audio), tokens (text), bytes (video) or frames (features that the cor
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from ..databin import pack_frames
@@ -19,20 +18,26 @@ from ..errors import MMFairseqError
 from ..manifest import MODALITIES, TEXT_ASR, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError, read_through
 from ..media.audio import read_audio
-from ..media.faces import encode_clip, face_crops
+from ..media.bounds import UNFORESEEN
+from ..media.child import Call, Child, Direct
+from ..media.clip import read_clip
 from ..media.features import read_features
 from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
-from ..media.video import read_frames
 
 SAMPLE_RATE = 16000  # Hz
 MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything of less
 
 # What decoders say of a file that could not be read as well as of a damaged one
-_DOUBTFUL = {"unreadable", "truncated", "corrupt", "empty", "span_outside"}
+_DOUBTFUL = {"unreadable", "truncated", "corrupt", "empty", "span_outside", "crashed", "timeout"}
 _LARGEST = 1 << 30  # bytes that the largest clip may need at once
+_AHEAD = 16  # utterances that are announced to who decodes
 
-# What decoders were seen to raise, or may, on bytes made to break them; one bad file never ends a run.
-UNFORESEEN = (ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, cv2.error)
+_NOTHING = {
+    "audio": "neither audio nor video is given; other utterances have it",
+    "video": "no video is given; other utterances have it",
+}
+
+READERS: dict[str, Callable[..., Any]] = {"sound": read_audio, "clip": read_clip, "features": read_features}
 
 
 class Form(NamedTuple):
@@ -77,6 +82,7 @@ class Settings:
         faces: "detect", "center" or "none", see `media.faces.face_crops`.
         max_seconds: of the longest utterance.
         shard_size: utterances in a shard; None chooses by the size of the corpus.
+        follow_links: whether recordings are read through links that lead out of the corpus's folder.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -87,6 +93,7 @@ class Settings:
     faces: str = "detect"
     max_seconds: float = MAX_SECONDS
     shard_size: int | None = None
+    follow_links: bool = False
 
     def for_rows(self, rows: int) -> "Settings":
         """With a shard size: small enough that some workers share a small corpus, 8 to 256."""
@@ -102,6 +109,7 @@ class Items:
         settings: how items are made.
         spec: the tokeniser's, see `media.text`; None where there is no text.
         dims: stream to D, where the corpus brings features [T, D] of it.
+        read: calls `READERS`; where they are called where None.
     """
 
     def __init__(
@@ -111,9 +119,19 @@ class Items:
         settings: Settings,
         spec: dict[str, Any] | None,
         dims: Mapping[str, int] | None = None,
+        read: Child | Direct | None = None,
     ) -> None:
         self.root, self.data_bin, self.settings, self.spec = root, data_bin, settings, spec
-        self.dims = dict(dims or {})
+        self.dims, self._read = dict(dims or {}), read or Direct(READERS)
+        self._real = lru_cache(4096)(os.path.realpath)
+
+    def ahead(self, rows: Sequence[Utterance], streams: Iterable[str]) -> Iterator[Utterance]:
+        """The rows, whose recordings are decoded while earlier ones are asked for by `make`, stream by stream."""
+        for first in range(0, len(rows), _AHEAD):
+            part = rows[first : first + _AHEAD]
+            calls = (self._call(stream, row) for row in part for stream in streams)
+            self._read.expect(call for call in calls if call and not self._outside(call[1]))
+            yield from part
 
     def make(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
         """The item and its length in samples, tokens or frames.
@@ -138,13 +156,51 @@ class Items:
         makers = {"audio": self._audio, "text": self._text, "video": self._video, TEXT_ASR: self._text_asr}
         try:
             return self._features(stream, row) if stream in self.dims else makers[stream](row)
+        except MediaError as error:
+            if error.code == "out_of_memory":
+                _check_memory()
+            raise
         except MMFairseqError:
             raise
         except UNFORESEEN as error:
-            if isinstance(error, MemoryError):
-                _check_memory()
             reason = f"{self.path(stream, row)}: the decoder failed: {type(error).__name__}: {error}"
             raise MediaError("unreadable", reason) from error
+
+    def _call(self, stream: str, row: Utterance) -> Call | None:
+        """What is to be read for an item, in the words of `READERS`; None where nothing is."""
+        path, settings = os.path.join(self.root, self.path(stream, row)), self.settings
+        if stream in self.dims:
+            return ("features", path, stream) if row.features else None
+        if stream == "audio" and (medium := _sound(row)):
+            return "sound", path, medium.start, medium.end, SAMPLE_RATE, settings.max_seconds
+        if stream == "video" and (medium := row.medium("video")):
+            shape = settings.fps, medium.region, settings.max_seconds, settings.frame_size, settings.faces
+            return "clip", path, medium.start, medium.end, *shape
+        return None
+
+    def _result(self, stream: str, row: Utterance) -> Any:
+        """What was read.
+
+        Raises:
+            MediaError: also empty_audio, empty_video and so on, where there is nothing to read, and outside_root.
+        """
+        if (call := self._call(stream, row)) is None:
+            told = f"no features of {stream} are given; other utterances have them"
+            raise MediaError(f"empty_{stream}", told if stream in self.dims else _NOTHING[stream])
+        if place := self._outside(call[1]):
+            raise MediaError(
+                "outside_root",
+                f"{call[1]}: a link to {place}, which is not in {self.root}; if that is meant, allow it with "
+                "--follow-links, or prepare the corpus where its recordings are",
+            )
+        return self._read(*call)
+
+    def _outside(self, path: str) -> str:
+        """Where links lead that lead out of the root; "" where none does."""
+        if self.settings.follow_links:
+            return ""
+        place = os.path.realpath(path) if os.path.islink(path) else self._real(os.path.dirname(path))
+        return "" if os.path.join(place, "").startswith(os.path.join(self._real(self.root), "")) else place
 
     def path(self, stream: str, row: Utterance) -> str:
         """Which file of the manifest an item comes from; "" where it comes from none."""
@@ -163,10 +219,7 @@ class Items:
         return read_dictionary(self.data_bin / "dict.txt")
 
     def _audio(self, row: Utterance) -> tuple[np.ndarray, int]:
-        medium, settings = _sound(row), self.settings
-        if medium is None:
-            raise MediaError("empty_audio", "neither audio nor video is given; other utterances have it")
-        samples = read_audio(self.root / medium.path, medium.start, medium.end, SAMPLE_RATE, settings.max_seconds)
+        samples = self._result("audio", row)
         if len(samples) < MIN_SAMPLES:
             raise MediaError(
                 "too_short", f"{len(samples)} samples at {SAMPLE_RATE} Hz; at least {MIN_SAMPLES} are needed"
@@ -186,27 +239,20 @@ class Items:
         return ids, len(ids)
 
     def _features(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
-        if not row.features:
-            raise MediaError(f"empty_{stream}", f"no features of {stream} are given; other utterances have them")
-        path = self.root / row.features
-        x = read_features(path, stream)
+        x = self._result(stream, row)
         if x.shape[1] != self.dims[stream]:
-            raise MediaError(
-                "other_width", f"{path}: {stream}: {x.shape[1]} features a frame, most others have {self.dims[stream]}"
-            )
+            path, dim = self.root / row.features, self.dims[stream]
+            raise MediaError("other_width", f"{path}: {stream}: {x.shape[1]} features a frame, most others have {dim}")
         return x, len(x)
 
     def _video(self, row: Utterance) -> tuple[np.ndarray, int]:
-        medium, settings = row.medium("video"), self.settings
-        if medium is None:
-            raise MediaError("empty_video", "no video is given; other utterances have it")
-        path = self.root / medium.path
-        frames = read_frames(path, medium.start, medium.end, settings.fps, medium.region, settings.max_seconds)
-        crops, fault = face_crops(frames, settings.frame_size, settings.faces, settings.fps)
-        item = pack_frames(encode_clip(crops))
-        if fault is not None:
-            raise MediaError(fault.code, f"{path}: {fault}", (item, len(crops)))
-        return item, len(crops)
+        try:
+            pictures = self._result("video", row)
+        except MediaError as error:
+            if error.kept:
+                error.kept = pack_frames(error.kept[0]), error.kept[1]
+            raise
+        return pack_frames(pictures), len(pictures)
 
 
 def _check_memory() -> None:

@@ -14,12 +14,14 @@ from ..databin import ShardWriter
 from ..databin.format import open_shard, shard_paths
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Utterance
-from ..media import MediaError
+from ..media import MAX_SECONDS, MediaError
+from ..media.bounds import Limits
+from ..media.child import reader
 from ..media.faces import FACES, single_threaded
 from ..media.text import tokenizer_files
 from .description import begin, compare, describe, finish
 from .disk import disk_errors
-from .items import Items, Settings
+from .items import READERS, Items, Settings
 from .prepared import Prepared
 from .quarantine import Problem
 from .streams import choose_streams
@@ -80,7 +82,9 @@ class Job:
         dims = {name: form.dim for name, form in self.streams.items() if form.dim}
         root = self.corpus.manifest.root
         self._check_root()
-        self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims)
+        limits = Limits(memory=int(Limits().memory * max(1.0, self.settings.max_seconds / MAX_SECONDS)))
+        read = reader(READERS, limits, own=False)
+        self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims, read)
 
     def _check_root(self) -> None:
         """See that the recordings are there: one machine that lacks their disk would set aside all that it is given."""
@@ -119,7 +123,7 @@ class Job:
                 writers[stream] = stack.enter_context(
                     ShardWriter(self.data_bin / stream, shard, dtype, dim, own_lengths=told, notes=notes)
                 )
-            for row in self.part(shard):
+            for row in self.items.ahead(self.part(shard), self.streams):
                 for stream, writer in writers.items():
                     item, length = self._item(writer, stream, row)
                     with disk_errors(self.data_bin, self._path(stream, shard)):

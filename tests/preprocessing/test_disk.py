@@ -108,7 +108,7 @@ def test_recordings_that_cannot_be_read_for_a_while(corpus, tmp_path, tree, monk
     """Binarizing stops, and is taken up; no recording is set aside."""
 
     def fails(path):
-        if path.name == "u05.wav":
+        if str(path).endswith("u05.wav"):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return original(path)
 

@@ -8,7 +8,7 @@ import pytest
 
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Utterance
-from mm_fairseq.media import MediaError
+from mm_fairseq.media import MediaError, clip
 from mm_fairseq.preprocessing import items
 from mm_fairseq.preprocessing.items import Items, Settings
 
@@ -19,10 +19,10 @@ def test_an_unforeseen_error_of_a_decoder(tmp_path, monkeypatch):
     def fails(*args):
         raise MemoryError("bad atom")
 
-    monkeypatch.setattr(items, "read_audio", fails)
+    monkeypatch.setitem(items.READERS, "sound", fails)
     with pytest.raises(MediaError, match=r"a\.wav: the decoder failed: MemoryError: bad atom") as caught:
         Items(tmp_path, tmp_path, Settings(), None).make("audio", ROW)
-    assert caught.value.code == "unreadable"
+    assert caught.value.code == "out_of_memory"
 
 
 def test_a_lost_tokenizer_is_no_fault_of_an_utterance(tmp_path):
@@ -35,7 +35,7 @@ def test_a_lost_tokenizer_is_no_fault_of_an_utterance(tmp_path):
 def test_no_face_is_the_middle_and_said(tmp_path, monkeypatch):
     """Not lost: what `faces="center"` would have kept comes along with the fault."""
     frames = [np.full((40, 60, 3), 10 * number, np.uint8) for number in range(5)]
-    monkeypatch.setattr(items, "read_frames", lambda *args: frames)
+    monkeypatch.setattr(clip, "read_frames", lambda *args: frames)
     row = Utterance("u", video="a.mp4")
     with pytest.raises(MediaError, match=r"a\.mp4: no face found in any of the 5 frames") as caught:
         Items(tmp_path, tmp_path, Settings(frame_size=32), None).make("video", row)
@@ -72,10 +72,10 @@ def sound(tmp_path):
 
 def test_a_fault_that_passes_is_not_the_files(sound, monkeypatch):
     for fault in (Failing(1), Failing(1, "unreadable"), Failing(1, error=RuntimeError("no"))):
-        monkeypatch.setattr(items, "read_audio", fault)
+        monkeypatch.setitem(items.READERS, "sound", fault)
         assert sound.make("audio", ROW)[1] == 500
     for fault, calls in ((Failing(9), 2), (Failing(9, "no_audio_track"), 1)):
-        monkeypatch.setattr(items, "read_audio", fault)
+        monkeypatch.setitem(items.READERS, "sound", fault)
         with pytest.raises(MediaError):
             sound.make("audio", ROW)
         assert fault.calls == calls
@@ -87,14 +87,14 @@ def test_a_file_that_the_system_cannot_read_is_not_called_cut_short(sound, monke
     def fails(*args, **options):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(items, "read_audio", Failing(9))
+    monkeypatch.setitem(items.READERS, "sound", Failing(9))
     monkeypatch.setattr("builtins.open", fails)
     with pytest.raises(OSError, match="Input/output error"):
         sound.make("audio", ROW)
 
 
 def test_no_memory_on_the_machine_is_not_the_files(sound, monkeypatch):
-    monkeypatch.setattr(items, "read_audio", Failing(9, error=MemoryError()))
+    monkeypatch.setitem(items.READERS, "sound", Failing(9, error=MemoryError()))
     with pytest.raises(MediaError, match="MemoryError"):
         sound.make("audio", ROW)
     monkeypatch.setattr(items, "_LARGEST", 1 << 60)

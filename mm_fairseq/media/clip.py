@@ -1,0 +1,40 @@
+"""Pictures of a face for a model: a clip to JPEGs."""
+
+from . import MAX_SECONDS, MediaError
+from .faces import encode_clip, face_crops
+from .video import read_frames
+
+
+def read_clip(
+    path: str,
+    start: float | None = None,
+    end: float | None = None,
+    fps: float = 5.0,
+    region: tuple[int, int, int, int] | None = None,
+    max_seconds: float = MAX_SECONDS,
+    size: int = 256,
+    faces: str = "detect",
+) -> list[bytes]:
+    """Decode a clip, follow the face in it, crop, compress.
+
+    Args:
+        path: a video file.
+        start: see `video.read_frames`, as `end`, `fps`, `region` and `max_seconds`.
+        end: of the span.
+        fps: frames a second of the result.
+        region: of the picture.
+        max_seconds: the longest span that is decoded.
+        size: side of the result in pixels.
+        faces: "detect", "center" or "none", see `faces.face_crops`.
+
+    Returns:
+        JPEGs of size x size pixels.
+
+    Raises:
+        MediaError: as `video.read_frames`; and no_face, which keeps the JPEGs of the middle of the picture.
+    """
+    crops, fault = face_crops(read_frames(path, start, end, fps, region, max_seconds), size, faces, fps)
+    pictures = encode_clip(crops)
+    if fault is not None:
+        raise MediaError(fault.code, f"{path}: {fault}", (pictures, len(pictures)))
+    return pictures
