@@ -81,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="utterances in a shard (default: 8 to 256, by the size of the corpus)",
     )
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="read recordings through links that lead out of the corpus's folder; else these are set aside",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         faces=args.faces,
         max_seconds=args.max_seconds,
         shard_size=args.shard_size,
+        follow_links=args.follow_links,
     )
     share = _engines.share_of(args)
     with _engines.engine_of(args) as engine:

@@ -78,6 +78,7 @@ def describe(corpus: Prepared, settings: Settings, streams: Mapping[str, Form]) 
             "modalities": list(settings.modalities),
             "vocab_size": settings.vocab_size,
             "max_seconds": settings.max_seconds,
+            "follow_links": settings.follow_links,
         },
         "versions": installed(_TOOLS),
         "manifest_sha256": corpus.sha256["manifest.tsv"],
