@@ -8,6 +8,7 @@ import argparse
 import collections
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,14 +16,19 @@ from typing import Any
 import numpy as np
 import omegaconf
 import torch
-from fairseq import checkpoint_utils, meters
+from fairseq import checkpoint_utils, meters, models
 from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import DictConfig
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .. import untrusted
 from ..errors import MMFairseqError
 
+SLACK = 2**21  # numbers that a model may need while it is built, beside twice those of its checkpoint
+_loaded: dict[str, int] = {}
+"""`weights`: how many numbers the checkpoint holds that was loaded last."""
 _FULL_LOAD = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"  # torch's own switch
 
 
@@ -32,6 +38,7 @@ def apply() -> None:
     checkpoint_utils.load_checkpoint = _trusting_as_told(checkpoint_utils.load_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _checked(checkpoint_utils.load_checkpoint_to_cpu)
     checkpoint_utils._upgrade_state_dict = _options_checked(checkpoint_utils._upgrade_state_dict)
+    models.build_model = _of_known_size(models.build_model)
 
 
 def _safe_globals() -> list[Any]:
@@ -97,11 +104,21 @@ def _checked(original: Callable) -> Callable:
             if os.path.isfile(path):
                 untrusted.check_checkpoint(path)
             try:
-                return original(path, arg_overrides, *args, **kwargs)
+                state = original(path, arg_overrides, *args, **kwargs)
             except _RefusedError as error:
                 raise MMFairseqError(f"{path}: {error}") from error
+            _check_task(path, state, (arg_overrides or {}).get("task"))
+            return state
 
     return load
+
+
+def _check_task(path: str, state: dict[str, Any], asked: Any) -> None:
+    """A checkpoint says which task is built for it, of all that fairseq has; here it must be that of the command."""
+    task = (state.get("cfg") or {}).get("task")
+    name = getattr(task, "_name", None)
+    if isinstance(asked, str) and name != asked:
+        raise MMFairseqError(f"{path}: a checkpoint of the task {name!r}, the command says --task {asked}")
 
 
 @contextlib.contextmanager
@@ -139,6 +156,43 @@ def _options_checked(original: Callable) -> Callable:
                 untrusted.check_options(options, outside=True)
             except MMFairseqError as error:
                 raise _RefusedError(str(error)) from error
+        weights = state["model"].values() if isinstance(state.get("model"), dict) else ()
+        _loaded["weights"] = sum(each.numel() for each in weights if isinstance(each, Tensor))
         return original(state)
 
     return upgrade
+
+
+class _Bounded(TorchFunctionMode):
+    """Refuses tensors before memory is taken for them, once they are more than `left` numbers together."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = self.most = left
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _MAKERS:
+            size = kwargs.get("size", args[:1] if func is torch.full else args)
+            size = size[0] if size and not isinstance(size[0], int) else size
+            self.left -= math.prod(size)
+            if self.left < 0:
+                raise MMFairseqError(
+                    f"the checkpoint's options ask for a model of more than {self.most:,} numbers, it holds far fewer"
+                )
+        return func(*args, **kwargs)
+
+
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full}
+
+
+def _of_known_size(original: Callable) -> Callable:
+    """A few bytes of a checkpoint's options can ask for a model of terabytes."""
+
+    @functools.wraps(original)
+    def build(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
+        held = _loaded.pop("weights", None) if from_checkpoint else None
+        with contextlib.nullcontext() if held is None else _Bounded(2 * held + SLACK):
+            return original(cfg, task, from_checkpoint)
+
+    return build

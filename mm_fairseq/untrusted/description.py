@@ -172,8 +172,14 @@ _INSIDE = {  # where options keep what they are: in all of their state, or under
     **{f"omegaconf.nodes.{kind}Node": "_val" for kind in ("Any", "String", "Integer", "Float", "Boolean")},
 }
 _DTYPES = {
-    **{"float": "float32", "half": "float16", "double": "float64"},
-    **{"long": "int64", "int": "int32", "short": "int16", "char": "int8", "byte": "uint8"},
+    "float": "float32",
+    "half": "float16",
+    "double": "float64",
+    "long": "int64",
+    "int": "int32",
+    "short": "int16",
+    "char": "int8",
+    "byte": "uint8",
 }
 
 

@@ -17,6 +17,8 @@ MAX_TEXT = 4096
 MAX_PARTS = 256  # of a list
 MAX_DEPTH = 64  # options in options
 LARGEST = 2**31
+MAX_LAYERS = 1024
+_MANY = re.compile(r"layers|depth|blocks")
 _ELSEWHERE = re.compile(r"\$\{\s*[\w.]+\s*:")  # OmegaConf: ask a resolver
 _OTHER = re.compile(r"\$\{([\w.]+)\}")  # OmegaConf: as that option
 
@@ -116,7 +118,8 @@ def check_options(options: Any, outside: bool = False) -> None:
 
     Args:
         options: of fairseq, in any of its forms: a dictionary, a Namespace, nodes of OmegaConf, or of all of them.
-        outside: they come from somewhere else: what OmegaConf would look up elsewhere (`${...:...}`) is refused too.
+        outside: they come from somewhere else: what OmegaConf would look up elsewhere (`${...:...}`) is refused too,
+            and more than `MAX_LAYERS` layers.
 
     Raises:
         MMFairseqError: names the option and its value.
@@ -125,6 +128,8 @@ def check_options(options: Any, outside: bool = False) -> None:
         last = name.rpartition(".")[2]
         if outside and isinstance(value, str) and _ELSEWHERE.search(value):
             raise MMFairseqError(f"option {name} is {value[:80]!r}, which looks up something of this machine")
+        if outside and isinstance(value, int) and value > MAX_LAYERS and _MANY.search(last):
+            raise MMFairseqError(f"option {name} is {value}; at most {MAX_LAYERS}")
         if last in EVALUATED:
             _check(name, value, EVALUATED[last])
 
