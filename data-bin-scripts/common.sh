@@ -1,8 +1,12 @@
 # For the scripts beside this one: `build CORPUS RAW OUT [option ...]` writes OUT/prepared and OUT/data-bin.
 #
 # Of the options, --label-map, --accept-leaks and those in the arrays `flags` and `valued` (which take a value) go to
-# `mm-fairseq prepare`, the others to `mm-fairseq binarize`. Interrupted, it goes on where it was when it is started again.
+# `mm-fairseq prepare`, those in `binarize_options` to `mm-fairseq binarize`; others are an error before anything is done.
+# Interrupted, it goes on where it was when it is started again.
 set -euo pipefail
+
+binarize_options=(--workers --nshard --rank --slurm --ray --resume --overwrite --modalities --tokenizer --vocab-size
+    --fps --frame-size --faces --max-seconds --shard-size)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -43,8 +47,12 @@ build() {
         elif [ "$1" = --text-model ]; then
             binarize+=(--tokenizer "gpt2:${2:?--text-model needs a folder}")
             shift
-        else
+        elif [[ $1 != --* ]] || has "${1%%=*}" "${binarize_options[@]}"; then
             binarize+=("$1")
+        else
+            echo "error: $1: unknown; mm-fairseq prepare $corpus has --label-map --accept-leaks" \
+                "${flags[*]-} ${valued[*]-}; mm-fairseq binarize has ${binarize_options[*]}; and there is --text-model" >&2
+            exit 2
         fi
         shift
     done

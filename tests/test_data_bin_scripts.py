@@ -4,6 +4,7 @@ import re
 import pytest
 from script_calls import SCRIPTS, recorded
 
+from mm_fairseq.cli import binarize
 from mm_fairseq.corpora import CORPORA
 
 
@@ -71,6 +72,27 @@ def test_every_option_of_the_corpus_goes_to_prepare(tmp_path, script):
         assert done.returncode == 0, done.stderr
         assert calls[0] == ["prepare", script, "raw", f"{tmp_path}/out/prepared", "--overwrite", *given]
         assert calls[1][3:] == ["--resume", "--workers", "2"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_option_that_nobody_knows_is_told_before_anything_is_done(tmp_path, script):
+    for word in ("--acept-missing", "--acept-missing=1", "--accept"):
+        done, calls = run(tmp_path, "raw", str(tmp_path / "out"), "--workers", "2", word, script=script)
+        assert done.returncode == 2
+        assert calls == []
+        assert f"error: {word}: unknown; mm-fairseq prepare {script} has --label-map --accept-leaks" in done.stderr
+        assert "mm-fairseq binarize has --workers" in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_every_option_of_binarize_is_passed_on(tmp_path):
+    parser = argparse.ArgumentParser(add_help=False)
+    binarize.add_arguments(parser)
+    for action in parser._actions:
+        for option in action.option_strings:
+            done, calls = run(tmp_path, "raw", str(tmp_path / "out"), option)
+            assert done.returncode == 0, done.stderr
+            assert calls[1][3:] == ["--resume", option]
 
 
 def test_a_value_that_is_wanting(tmp_path):

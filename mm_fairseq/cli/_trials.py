@@ -215,6 +215,16 @@ def frames_round_trip() -> str:
     return f"pandas {pandas.__version__}, pyarrow {pyarrow.__version__}"
 
 
+def hdf5_round_trip() -> str:
+    import h5py
+
+    with h5py.File(io.BytesIO(), "w") as content:
+        content["labels"] = [1.5, -3.0]
+        if content["labels"][()].tolist() != [1.5, -3.0]:
+            raise Broken("two numbers do not come back from HDF5")
+    return f"h5py {h5py.__version__}, for labels of CMU-MOSI and CMU-MOSEI"
+
+
 def graphs_convolve() -> str:
     import torch
     import torch_geometric

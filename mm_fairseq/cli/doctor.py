@@ -78,6 +78,7 @@ CHECKS = (
     Check("Hugging Face folders", _trials.hugging_face_encodes, "pip install 'mm-fairseq[hf]'", required=False),
     Check("openSMILE features", _trials.opensmile_analyses, "pip install 'mm-fairseq[opensmile]'", required=False),
     Check("frames and Parquet", _trials.frames_round_trip, "pip install 'mm-fairseq[pandas]'", required=False),
+    Check("labels in HDF5 (h5py)", _trials.hdf5_round_trip, "pip install 'mm-fairseq[hdf5]'", required=False),
     Check("graphs (PyTorch Geometric)", _trials.graphs_convolve, "pip install 'mm-fairseq[graph]'", required=False),
     Check("jobs of SLURM (submitit)", _trials.jobs_run, "pip install 'mm-fairseq[slurm]'", required=False),
     Check("tasks of Ray", _trials.ray_starts, "pip install 'mm-fairseq[ray]'", required=False),

@@ -5,23 +5,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# Module of `toy`: utterances by default, and what the help says.
+# Module of `toy`: utterances by default, the least number, and what the help says.
 CORPORA = {
-    "iemocap": (400, "as IEMOCAP's release: wav, avi, labels, transcripts"),
-    "fluent_speech_commands": (600, "as Fluent Speech Commands: csv and wav; action, object, location"),
-    "korean_vat": (400, "as the Korean corpus of seven emotions: pickled frames, or recordings"),
-    "audioset": (240, "as AudioSet: class folders of mp4 clips, segment csv, ontology"),
-    "crema_d": (300, "as CREMA-D: wav and flv of acted emotions, both tables of ratings"),
-    "ravdess": (240, "as RAVDESS: mp4 and wav of acted emotions, speech and a few songs"),
-    "emobox": (160, "as EmoBox: jsonl of folds, a label map, wav"),
-    "kaldi": (160, "as Kaldi's data folders: wav.scp, segments, text, utt2spk, utt2emo"),
-    "wav2vec_tsv": (160, "as wav2vec's lists: tsv, with labels and words beside them"),
-    "meld": (160, "as MELD.Raw: mp4 clips of dialogues, tables of emotions and sentiments"),
-    "cmu_mosei": (240, "as CMU-MOSEI: videos, transcripts, labels and folds, or in the form of MMSA"),
-    "cmu_mosi": (240, "as CMU-MOSI: clips, transcripts and labels, or in the form of MMSA"),
-    "table": (100, "as somebody's own table: csv and wav"),
-    "lists": (100, "as the lists of the original trimodal system: tsv lists, label files, wav, txt, mp4"),
-    "features": (300, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
+    "iemocap": (400, 20, "as IEMOCAP's release: wav, avi, labels, transcripts"),
+    "fluent_speech_commands": (600, 124, "as Fluent Speech Commands: csv and wav; action, object, location"),
+    "korean_vat": (400, 28, "as the Korean corpus of seven emotions: pickled frames, or recordings"),
+    "audioset": (240, 60, "as AudioSet: class folders of mp4 clips, segment csv, ontology"),
+    "crema_d": (300, 60, "as CREMA-D: wav and flv of acted emotions, both tables of ratings"),
+    "ravdess": (240, 96, "as RAVDESS: mp4 and wav of acted emotions, speech and a few songs"),
+    "emobox": (160, 32, "as EmoBox: jsonl of folds, a label map, wav"),
+    "kaldi": (160, 32, "as Kaldi's data folders: wav.scp, segments, text, utt2spk, utt2emo"),
+    "wav2vec_tsv": (160, 32, "as wav2vec's lists: tsv, with labels and words beside them"),
+    "meld": (160, 48, "as MELD.Raw: mp4 clips of dialogues, tables of emotions and sentiments"),
+    "cmu_mosei": (240, 18, "as CMU-MOSEI: videos, transcripts, labels and folds, or in the form of MMSA"),
+    "cmu_mosi": (240, 18, "as CMU-MOSI: clips, transcripts and labels, or in the form of MMSA"),
+    "table": (100, 20, "as somebody's own table: csv and wav"),
+    "lists": (100, 20, "as the lists of the original trimodal system: tsv lists, label files, wav, txt, mp4"),
+    "features": (300, 30, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
 }
 FORMS = {
     "cmu_mosei": ("raw", "mmsa", "features"),
@@ -33,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `CORPUS OUT` for each corpus, and `checkpoints OUT`."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="{" + ",".join([*CORPORA, "checkpoints"]) + "}")
     parsers = []
-    for name, (count, told) in CORPORA.items():
+    for name, (count, least, told) in CORPORA.items():
         parsers.append(kinds.add_parser(name, help=f"a corpus on disk {told}"))
         parsers[-1].add_argument(
-            "--utterances", type=int, default=count, metavar="N", help="how many (default: %(default)s)"
+            "--utterances",
+            type=int,
+            default=count,
+            metavar="N",
+            help=f"how many, {least} or more (default: %(default)s)",
         )
         if name == "korean_vat":
             parsers[-1].add_argument(

@@ -36,6 +36,8 @@ APART = ("speakers", "sessions", "dialogues", "recordings", "transcripts", "word
 PREPARED = frozenset({"manifest.tsv", "targets.json", "account.json", "audit.json", "account.html", "splits", FILES})
 """All that a prepared folder may hold."""
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
 Fold = dict[str, list[str]]
 """{split: ids}."""
 Examine = Callable[[Path, dict[str, Any]], Mapping[str, str]]
@@ -123,6 +125,18 @@ def named(ids: Sequence[str], shown: int = 3) -> str:
     return ", ".join(ids[:shown]) + rest
 
 
+def hint_of_numbers(labels: Sequence[str], option: str) -> str:
+    """What to do where labels that were taken for classes are numbers; "" where they are not, or fewer than three.
+
+    Args:
+        labels: each once.
+        option: that makes them numbers.
+    """
+    if len(labels) < 3 or not all(map(_NUMBER.fullmatch, labels)):
+        return ""
+    return f"all {len(labels)} labels are numbers: where they were measured and are no names, give {option}"
+
+
 def check_row(row: Utterance, root: Path, file: Path, line: int) -> None:
     """Check one row where it was read, so that the error names `file:line`.
 
@@ -172,6 +186,7 @@ def account(name: str, prepared: ParsedCorpus) -> dict[str, Any]:
         },
         "speakers": dict(sorted(Counter(row.speaker for row in rows if row.speaker).items())),
         "sessions": dict(sorted(Counter(row.session for row in rows if row.session).items())),
+        "dialogues": len({row.dialogue for row in rows} - {""}),
         "protocols": [{"name": protocol, "folds": list(folds)} for protocol, folds in prepared.protocols.items()],
         "splits": {
             protocol: {

@@ -76,7 +76,7 @@ class EmoBox(Corpus):
         if raw.is_file():
             set_protocol(prepared)
         else:
-            _set_folds(prepared, folds)
+            _set_folds(prepared, folds, getattr(args, "accept_leaks", False))
         return prepared
 
 
@@ -192,28 +192,42 @@ def _speakers(file: Path) -> dict[str, str]:
     return {match["id"]: one_line(match["speaker"]) for match in found if match}
 
 
-def _set_folds(prepared: ParsedCorpus, folds: dict[str, dict[str, list[Entry]]]) -> None:
+def _set_folds(prepared: ParsedCorpus, folds: dict[str, dict[str, list[Entry]]], accept: bool) -> None:
     """Make the protocol of what is left of the lists.
 
+    An utterance that stands in two lists of one fold has a row for each, where that is accepted.
+
     Raises:
-        MMFairseqError: an utterance stands in two lists of one fold; names both files and lines.
+        MMFairseqError: there is one, and `accept` is False; names both files and lines.
     """
     rows = {row.id: row for row in prepared.manifest.utterances}
     drawn = []
     for name, lists in folds.items():
-        places: dict[str, str] = {}
-        for entry in (entry for listed in lists.values() for entry in listed if entry.row.id in rows):
-            if entry.row.id in places:
-                raise MMFairseqError(
-                    f"{entry.where}: stands in {places[entry.row.id]} too, another list of fold {name}: what is "
-                    "tested would be trained on; take the line out of one of them"
-                )
-            places[entry.row.id] = f"{entry.file}:{entry.line}"
-        fold: Fold = {split: [each.row.id for each in lists.get(split, []) if each.row.id in rows] for split in SPLITS}
+        places: dict[str, Entry] = {}
+        fold: Fold = {each: [] for each in SPLITS}
+        for split, entry in ((each, entry) for each in SPLITS for entry in lists.get(each, [])):
+            key = entry.row.id
+            if key not in rows:
+                continue
+            other = places.setdefault(key, entry)
+            if other is not entry:
+                told = f"{entry.where}: stands in {other.file}:{other.line} too, another list of fold {name}"
+                if not accept:
+                    raise MMFairseqError(
+                        f"{told}: what is tested would be trained on; take the line out of one of them, or give "
+                        "--accept-leaks to go on all the same"
+                    )
+                key = f"{split}/{key}"
+                rows.setdefault(key, replace(rows[entry.row.id], id=key))
+                prepared.same |= dict.fromkeys((key, entry.row.id), entry.row.id)
+            fold[split].append(key)
         if not fold["valid"] and len(fold["train"]) > 1:
             part, what = draw_validation([rows[key] for key in fold["train"]], VALID_SHARE)
             fold |= part
             drawn.append(f"fold {name} by a hash of the {what}")
         prepared.protocols.setdefault("emobox", {})[name] = fold
+    if further := [key for key in rows if prepared.same.get(key, key) != key]:
+        prepared.notes.append(f"{len(further)} further rows are of utterances in two lists of a fold: {named(further)}")
+    prepared.manifest.utterances = list(rows.values())
     if drawn:
         prepared.notes.append(f"no valid list: a fifth of train was drawn for it: {named(drawn)}")

@@ -118,7 +118,7 @@ class Meld(Corpus):
             prepared.manifest.extra.append(CONTEXT)
         prepared.manifest.utterances = rows
         for row in rows:
-            for name in (row.split, f"{row.split} {row.labels['emotion']}", f"{row.split} ({row.labels['sentiment']})"):
+            for name in (row.split, *(f"{row.split} {name} {row.labels[name]}" for name in ("emotion", "sentiment"))):
                 prepared.seen[name] = prepared.seen.get(name, 0) + 1
         for split in SPLITS:
             prepared.details[f"dialogues_{split}"] = len({row.dialogue for row in rows if row.split == split})
@@ -338,6 +338,10 @@ def _published() -> dict[str, int]:
     counts: Counter[str] = Counter()
     for split in SPLITS:
         counts[split] = sum(PUBLISHED_EMOTIONS[split])
-        counts.update({f"{split} {name}": n for name, n in zip(EMOTIONS, PUBLISHED_EMOTIONS[split], strict=True)})
-        counts.update({f"{split} ({name})": n for name, n in zip(SENTIMENTS, PUBLISHED_SENTIMENTS[split], strict=True)})
+        counts.update(
+            {f"{split} emotion {name}": n for name, n in zip(EMOTIONS, PUBLISHED_EMOTIONS[split], strict=True)}
+        )
+        counts.update(
+            {f"{split} sentiment {name}": n for name, n in zip(SENTIMENTS, PUBLISHED_SENTIMENTS[split], strict=True)}
+        )
     return dict(counts)

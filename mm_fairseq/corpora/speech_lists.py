@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import MMFairseqError
 from ..manifest import Manifest, Utterance
 from ..targets import KINDS, SEPARATOR, Target, kind_of
-from .base import CALLED, SPLITS, Fold, ParsedCorpus, check_row, named, one_line
+from .base import CALLED, SPLITS, Fold, ParsedCorpus, check_row, hint_of_numbers, named, one_line
 from .draw import draw_by_recording, draw_by_speaker, draw_validation
 from .recordings import archive_hint, fault
 from .records import read_utf8
@@ -195,10 +195,12 @@ def set_target(prepared: ParsedCorpus, entries: Iterable[Entry], args: argparse.
             f"target {name!r}: {len(missing)} of {len(rows)} utterances have no label: {named(missing)}"
         )
     if by_occurrence:
-        _check_learnable(used, name, kind)
+        hint = hint_of_numbers(classes, f"--target {name}:regression")
+        _check_learnable(used, name, kind, hint)
+        prepared.notes += [f"target {name!r}: {hint}"] if hint else []
 
 
-def _check_learnable(entries: Sequence[Entry], name: str, kind: str) -> None:
+def _check_learnable(entries: Sequence[Entry], name: str, kind: str, hint: str) -> None:
     """Raises MMFairseqError where valid or test has a label that train lacks: it may be a slip of the pen."""
     labels = [set(_members(entry.row.labels.get(name, ""), kind)) for entry in entries]
     known = set().union(*(found for entry, found in zip(entries, labels, strict=True) if entry.row.split == "train"))
@@ -207,6 +209,7 @@ def _check_learnable(entries: Sequence[Entry], name: str, kind: str) -> None:
             raise MMFairseqError(
                 f"{entry.where}: label {min(strange)!r} stands in {entry.row.split} but nowhere in train, which has "
                 f"{', '.join(sorted(known))}; correct it, or, to keep it, name all classes by --classes"
+                f"{'; ' if hint else ''}{hint}"
             )
 
 

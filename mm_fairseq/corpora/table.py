@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import MMFairseqError
 from ..manifest import FEATURES, TEXT_ASR, Manifest, Medium, Utterance
 from ..targets import KINDS, kind_of
-from .base import CORPORA, SPLIT_NAMES, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
+from .base import CORPORA, SPLIT_NAMES, SPLITS, Corpus, ParsedCorpus, check_row, hint_of_numbers, named, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw_by_recording, draw_by_speaker, draw_validation, rotate
 from .recordings import Faults, fault
@@ -133,6 +133,9 @@ class Table(Corpus):
         prepared = ParsedCorpus(Manifest(root, list(rows[0].labels), rows), targets, {}, notes=notes)
         if len(rows) < len(listed):
             prepared.excluded["no recording"] = len(listed) - len(rows)
+        for wish in wishes:
+            if not wish.classes and (hint := _hint(wish, rows)):
+                prepared.notes.append(f"target {wish.name!r}: {hint}")
         for target in targets:
             if missing := sum(not row.labels[target.name] for row in rows):
                 prepared.notes.append(f"target {target.name!r}: {missing} of {len(rows)} utterances have no label")
@@ -289,11 +292,16 @@ def _check_learnable(wishes: Sequence[Wish], prepared: ParsedCorpus, places: dic
         known = wish.members(row for row in rows if row.split == "train")
         for row in rows if known else ():
             if row.split and (strange := wish.members([row]) - known):
+                hint = _hint(wish, rows)
                 raise MMFairseqError(
                     f"{places[row.id]}: utterance {row.id!r}: column {wish.column!r}: label {min(strange)!r} stands in "
                     f"{row.split} but nowhere in train, which has {', '.join(sorted(known))}; to keep it, name all "
-                    "classes by --classes"
+                    f"classes by --classes{f'; {hint}' if hint else ''}"
                 )
+
+
+def _hint(wish: Wish, rows: Sequence[Utterance]) -> str:
+    return hint_of_numbers(sorted(wish.members(rows)), f"--target {wish.name}={wish.column}:regression")
 
 
 def _tell_twice(rows: Sequence[Utterance], lines: Sequence[int], prepared: ParsedCorpus) -> None:

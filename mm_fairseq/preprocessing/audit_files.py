@@ -18,6 +18,7 @@ from ..media import MediaError, check_file, check_span
 from ..media.container import Track
 
 KINDS = ("audio", "video")
+NEITHER = "no_recording_or_times"
 PIECE = 1 << 14  # bytes looked at in the beginning, the middle and the end of files of one size
 BLOCK = 1 << 20
 _ENDLESS = 1 << 60  # samples of a file that does not say how many it has
@@ -149,14 +150,14 @@ def seconds(
         known: their `headers`, where these were read already.
 
     Returns:
-        Seconds, or why they are not known: "no_recording", "no_length", "span_outside" (the file, as far as it says how
+        Seconds, or why they are not known: `NEITHER`, "no_length", "span_outside" (the file, as far as it says how
         long it is, ends before the span), or a `MediaError.code`. The sound decides; where it does not say, the
         picture; and without either the times of the manifest.
     """
     lengths = headers(root, rows) if known is None else known
 
     def of(row: Utterance) -> float | str:
-        found: float | str = "no_recording"
+        found: float | str = NEITHER
         for kind in KINDS:
             if (medium := row.medium(kind)) is None:
                 continue
@@ -173,8 +174,8 @@ def seconds(
                 return medium.end - start
             if not isinstance(length, str):
                 return length - start
-            found = length if found == "no_recording" else found
-        if found == "no_recording" and row.end is not None:
+            found = length if found == NEITHER else found
+        if found == NEITHER and row.end is not None:
             return row.end - (row.start or 0.0)
         return found
 

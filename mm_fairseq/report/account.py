@@ -24,6 +24,17 @@ NAMES = BASELINE_NAMES | {
 SHARES = ("acc7", "acc5", "acc3", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
 MAIN = ("wa", "ua", "wf1", "mf1", "subset_acc", "mae", "corr", *SHARES)
 PLAIN = frozenset({"mae", "corr"})  # no shares of anything
+SHARED = {
+    "utterances": "the corpus says that they are one, or they are the same part of the same file",
+    "file_hashes": "the same part of files of the same bytes",
+    "recordings": "from one file, whatever part of it",
+    "speakers": "of one speaker",
+    "sessions": "of one session, episode, or what the corpus has of that kind",
+    "dialogues": "of one dialogue, or one video",
+    "transcripts": "the same text, but for case and white space",
+    "words": "the same text, but for case, white space and punctuation",
+}
+COMMON, BEAT = "What splits have in common", "What a model has to beat"
 MANY = 60  # rows of a table that has no end
 
 
@@ -75,16 +86,18 @@ def published(account: Json) -> Table | None:
 
 
 def durations(account: Json) -> list[Table]:
-    """Hours of every split and label."""
+    """Hours (of a short corpus minutes or seconds) of every split and label."""
     found = account["durations"]
     if not found["utterances"]:
         return []
+    unit, size = _unit(found["seconds"])
+    title = "Seconds" if unit == "s" else unit.capitalize()
     tables = [
         Table(
-            f"Hours, {protocol}",
-            ("fold", "hours", "share %"),
+            f"{title}, {protocol}",
+            ("fold", unit, "share %"),
             [
-                (f"{fold} {split}", _hours(value), _percent(value / max(sum(splits.values()), 1e-9)))
+                (f"{fold} {split}", f"{value / size:.2f}", _percent(value / max(sum(splits.values()), 1e-9)))
                 for fold, splits in folds.items()
                 for split, value in splits.items()
             ],
@@ -94,10 +107,10 @@ def durations(account: Json) -> list[Table]:
     names = {"": "(no label)", "|": "(none of them)"}
     for target, labels in found["targets"].items():
         rows = [
-            (names.get(label, label), _hours(value), _percent(value / max(found["seconds"], 1e-9)))
+            (names.get(label, label), f"{value / size:.2f}", _percent(value / max(found["seconds"], 1e-9)))
             for label, value in labels.items()
         ]
-        tables.append(Table(f"Hours, {target}", (target, "hours", "share %"), rows))
+        tables.append(Table(f"{title}, {target}", (target, unit, "share %"), rows))
     return tables
 
 
@@ -106,8 +119,9 @@ def length(account: Json) -> str:
     found = account["durations"]
     told = []
     if found["utterances"]:
+        unit, size = _unit(found["seconds"])
         told.append(
-            f"{_hours(found['seconds'])} hours in {found['utterances']} utterances, {found['shortest']:.2f} s to "
+            f"{found['seconds'] / size:.2f} {unit} in {found['utterances']} utterances, {found['shortest']:.2f} s to "
             f"{found['longest']:.2f} s, median {found['median']:.2f} s"
         )
     for reason, each in found["unknown"].items():
@@ -161,6 +175,7 @@ def compared(account: Json, audit: Json) -> list[str]:
         "words": account["modalities"]["text"],
         "speakers": account["speakers"],
         "sessions": account["sessions"],
+        "dialogues": account["dialogues"],
     }
     known = [what for what, found in there.items() if found]
     told = []
@@ -216,18 +231,30 @@ def page(account: Json, audit: Json) -> str:
         account=account,
         audit=audit,
         css=html.style(),
+        meanings=_meanings(audit, list(account["targets"])),
         length=length(account),
         compared=compared(account, audit),
         sections=[
             ("Counts", [*counts(account), *modalities(account)]),
-            ("What splits have in common", overlaps(audit, False)),
-            ("What a model has to beat", baselines(audit, list(account["targets"]), False)),
+            (COMMON, overlaps(audit, False)),
+            (BEAT, baselines(audit, list(account["targets"]), False)),
             ("Durations", durations(account)),
             ("Published counts", [table for table in (published(account),) if table]),
             ("Speakers", [_counted("speaker", speakers)] if speakers else []),
             ("Attributes", [_counted(name, list(found.items())) for name, found in account["attributes"].items()]),
         ],
     )
+
+
+def _meanings(audit: Json, targets: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """{title of a section: names that its tables have, and what they mean}."""
+    things = dict.fromkeys(each["what"] for each in audit["overlaps"])
+    columns = dict.fromkeys(column for table in baselines(audit, targets, False) for column in table.columns[1:])
+    names = [column.removesuffix(" %") for column in columns]
+    return {
+        COMMON: [(what.replace("_", " "), SHARED[what]) for what in things],
+        BEAT: [(name, metrics.describe(name)) for name in names],
+    }
 
 
 def _counted(name: str, found: Sequence[tuple[str, int]]) -> Table:
@@ -274,8 +301,10 @@ def _fold(fold: str, folds: int) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+    """What is not all of it is no 100.0."""
+    return f"{min(100 * value, 99.9) if value < 1 else 100 * value:.1f}"
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f}"
+def _unit(seconds: float) -> tuple[str, float]:
+    """What so long a time is told in, and its seconds."""
+    return next(((name, size) for name, size in (("hours", 3600.0), ("minutes", 60.0)) if seconds >= size), ("s", 1.0))

@@ -19,6 +19,7 @@ PACKAGES = {
     "Hugging Face folders": "transformers",
     "openSMILE features": "opensmile",
     "frames and Parquet": "pyarrow",
+    "labels in HDF5 (h5py)": "h5py",
     "jobs of SLURM (submitit)": "submitit",
     "tasks of Ray": "ray",
 }

@@ -95,7 +95,7 @@ def test_what_is_printed_and_what_is_written(tmp_path, capsys):
         "speakers of test in train 1 1 1 1 100.0",
         "majority of train 0.0 0.0 0.0 0.0",
         "best constant of all 100.0 100.0 100.0 100.0",
-        "durations: not known of 5 (no recording): a, b, c and others",
+        "durations: not known of 5 (no recording or times): a, b, c and others",
     ):
         assert line in " ".join("".join(sign if sign not in "│┃" else " " for sign in text).split())
     assert "LEAK" not in text

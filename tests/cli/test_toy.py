@@ -1,6 +1,16 @@
+from importlib import import_module
+
 import pytest
 
-from mm_fairseq.cli import main
+from mm_fairseq.cli import main, toy
+
+
+@pytest.mark.parametrize("corpus", toy.CORPORA)
+def test_the_least_number_is_told_by_help(corpus, capsys):
+    with pytest.raises(SystemExit):
+        main(["toy", corpus, "--help"])
+    least = import_module(f"mm_fairseq.toy.{corpus}").MINIMUM
+    assert f"how many, {least} or more (default" in " ".join(capsys.readouterr().out.split())
 
 
 def test_iemocap_takes_utterances_and_seed(tmp_path):

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from mm_fairseq.cli import main
 from mm_fairseq.corpora.emobox import VALID_SHARE
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.manifest import Manifest
 from mm_fairseq.toy import emobox as toy
 
 COUNT = 40
@@ -206,10 +209,29 @@ def test_an_utterance_in_two_lists_of_a_fold(raw, parse, split):
     with pytest.raises(MMFairseqError, match=rf"utterance '{key}': stands in .* too, another list of fold 2") as told:
         parse("emobox", raw)
     assert all(place in str(told.value) for place in places)
-    assert "take the line out of one of them" in str(told.value)
+    assert "take the line out of one of them, or give --accept-leaks" in str(told.value)
     label = json.loads(tested[3])["emo"]
     (raw / "label_map.json").write_text(json.dumps({**toy.LABELS, label: ""}))
     assert key not in {row.id for row in parse("emobox", raw).manifest.utterances}  # left out, so of no harm
+
+
+def test_an_utterance_in_two_lists_is_accepted_as_a_leak(raw, tmp_path, capsys):
+    tested = fold(raw, "test", 2).read_text()
+    fold(raw, "train", 2).write_text(fold(raw, "train", 2).read_text() + tested.split("\n")[3])
+    key, out = json.loads(tested.split("\n")[3])["key"], tmp_path / "out"
+    assert main(["prepare", "emobox", str(raw), str(out), "--accept-leaks"]) == 0
+    shown = capsys.readouterr().out
+    assert f"1 further rows are of utterances in two lists of a fold: test/{key}" in shown
+    assert "accepted leak: protocol 'emobox', fold '2': 1 of the 10 utterances of test are in " in shown
+    ids = {split: (out / "splits/emobox/2" / split).read_text().split() for split in ("train", "valid", "test")}
+    assert f"test/{key}" in ids["test"]
+    assert key in ids["train"] + ids["valid"]
+    assert (
+        key in (out / "splits/emobox/1/train").read_text().split() + (out / "splits/emobox/1/valid").read_text().split()
+    )
+    rows = {row.id: row for row in Manifest.read(out / "manifest.tsv").utterances}
+    assert len(rows) == COUNT + 1
+    assert replace(rows[f"test/{key}"], id=key) == rows[key]
 
 
 def test_recordings_that_hold_nothing(raw, parse):

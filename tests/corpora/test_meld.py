@@ -237,7 +237,7 @@ def test_folders_that_are_no_release(tmp_path, raw, parse):
 
 
 def test_counts_are_compared(raw, parse):
-    with pytest.raises(MMFairseqError, match=r"train 24 instead of 9989; .*test \(negative\) \d+ instead of 833"):
+    with pytest.raises(MMFairseqError, match=r"train 24 instead of 9989; .*test sentiment negative \d+ instead of 833"):
         base.check_counts(parse("meld", raw))
 
 

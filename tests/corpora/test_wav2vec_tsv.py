@@ -163,6 +163,18 @@ def test_a_label_that_train_lacks(raw, parse):
     parse("wav2vec_tsv", raw)  # no splits are given, so none lacks anything
 
 
+def test_numbers_that_are_taken_for_classes_are_told(raw, parse):
+    for file in raw.glob("*.emo"):
+        lines = file.read_text().splitlines()
+        file.write_text("".join(f"{number % 3}.5\n" for number in range(len(lines))))
+    told = "all 3 labels are numbers: where they were measured and are no names, give --target emotion:regression"
+    assert f"target 'emotion': {told}" in parse("wav2vec_tsv", raw).notes
+    assert not any("are numbers" in note for note in parse("wav2vec_tsv", raw, "--target", "emotion:regression").notes)
+    (raw / "test.emo").write_text("".join("9\n" for _ in (raw / "test.emo").read_text().splitlines()))
+    with pytest.raises(MMFairseqError, match=r"label '9' stands in test but nowhere in train.*; all 4 labels are num"):
+        parse("wav2vec_tsv", raw)
+
+
 def test_labels_that_half_of_them_lack_are_named(raw, parse):
     lines = (raw / "train.emo").read_text().splitlines()
     (raw / "train.emo").write_text("".join(f"{line if n % 2 else ''}\n" for n, line in enumerate(lines)))

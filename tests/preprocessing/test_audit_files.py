@@ -103,7 +103,7 @@ def test_lengths_by_span_or_header(sounds):
         Utterance("k", audio="gone.wav", video="gone.mp4", start=1, end=3),
         Utterance("l", text="said", start=4, end=6),
     ]
-    unknown = ["no_recording", "missing_file", "unreadable", "span_outside"]
+    unknown = ["no_recording_or_times", "missing_file", "unreadable", "span_outside"]
     found = seconds(sounds, rows)
     assert found == [2, 2.5, 1.25, 0.5, 2, *unknown, "missing_file", 2, 2]
     assert durations(rows, found) == {
@@ -114,7 +114,7 @@ def test_lengths_by_span_or_header(sounds):
         "longest": 2.5,
         "unknown": {
             "missing_file": {"utterances": 2, "first": ["g", "j"]},
-            "no_recording": {"utterances": 1, "first": ["f"]},
+            "no_recording_or_times": {"utterances": 1, "first": ["f"]},
             "span_outside": {"utterances": 1, "first": ["i"]},
             "unreadable": {"utterances": 1, "first": ["h"]},
         },

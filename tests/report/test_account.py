@@ -34,6 +34,7 @@ ACCOUNT = {
     "attributes": {"sex": {"f": 1200, "": 850}},
     "speakers": {"ann": 50, "bob": 2000},
     "sessions": {},
+    "dialogues": 0,
     "splits": {"p": {"1": {"train": split(2000, 6, 0.25), "test": split(50, 1, -1.5)}}},
     "published": {"all": 2051, "classes": 2},
     "seen": {"all": 2050, "classes": 2},
@@ -92,9 +93,28 @@ def test_durations():
         "2.00 hours in 2046 utterances, 0.50 s to 20.00 s, median 3.25 s; "
         "not known of 4 (missing file): u1, u2, u3 and others"
     )
-    silent = {"utterances": 0, "seconds": 0, "unknown": {"no_recording": {"utterances": 1, "first": ["u1"]}}}
+    silent = {"utterances": 0, "seconds": 0, "unknown": {"no_recording_or_times": {"utterances": 1, "first": ["u1"]}}}
     assert pages.durations({"durations": silent}) == []
-    assert pages.length({"durations": silent}) == "not known of 1 (no recording): u1"
+    assert pages.length({"durations": silent}) == "not known of 1 (no recording or times): u1"
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "told"), [(3600, "hours", "1.00"), (3599, "minutes", "59.98"), (40, "s", "40.00")]
+)
+def test_short_corpora_are_told_in_shorter_units(size, unit, told):
+    found = ACCOUNT["durations"] | {"seconds": size, "splits": {"p": {"1": {"train": size, "test": 0.0}}}}
+    account = ACCOUNT | {"durations": found}
+    assert pages.length(account).startswith(f"{told} {unit} in 2046 utterances")
+    by_split, by_label = pages.durations(account)
+    assert rows(by_split)[0] == ["1 train", told, "100.0"]
+    assert by_split.columns[1] == by_label.columns[1] == unit
+    assert by_split.title == f"{'Seconds' if unit == 's' else unit.capitalize()}, p"
+
+
+def test_what_is_not_all_is_no_hundred_per_cent():
+    found = OVERLAP | {"items": [2000, 2609], "of": [2000, 2610]}
+    assert rows(pages.overlaps({"overlaps": [found]}, brief=False)[0])[0][-1] == "99.9"
+    assert rows(pages.overlaps({"overlaps": [found | {"of": [2000, 2609]}]}, brief=False)[0])[0][-1] == "100.0"
 
 
 def test_overlaps():
@@ -111,6 +131,7 @@ def test_overlaps():
         ({}, {}, ["in two splits: nothing; compared: files, words, speakers"]),
         ({"modalities": {"audio": 9, "text": 0}}, {}, ["in two splits: nothing; compared: files, speakers"]),
         ({"speakers": {}, "sessions": {"1": 9}}, {}, ["in two splits: nothing; compared: files, words, sessions"]),
+        ({"speakers": {}, "dialogues": 7}, {}, ["in two splits: nothing; compared: files, words, dialogues"]),
         (
             {"speakers": {}},
             {"faults": {"missing_file": 2000, "empty": 50}},
@@ -179,6 +200,8 @@ def test_the_page(leaks):
     for cell in ("2,051", "48.1", "10.0", "1.50", "file hashes of test in train: LEAK", "bob", "(none)"):
         assert f">{cell}</t" in text
     assert text.index(">bob<") < text.index(">ann<")
+    assert "<b>words</b>: the same text, but for case, white space and punctuation; <b>file hashes</b>: " in text
+    assert "<b>wa</b>: accuracy (weighted: every utterance counts the same); <b>mae</b>: mean absolute error; " in text
     anchors = re.findall(r'href="#(\w+)"', text)
     assert len(anchors) == 8
     assert all(f'id="{anchor}"' in text for anchor in anchors)
