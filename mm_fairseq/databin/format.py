@@ -172,6 +172,27 @@ def pack_frames(frames: list[bytes]) -> np.ndarray:
     return np.frombuffer(head.tobytes() + b"".join(frames), np.uint8)
 
 
+def frame_sizes(blob: np.ndarray) -> tuple[int, ...]:
+    """Bytes of each of the frames that `pack_frames` made one of.
+
+    Args:
+        blob: shape (bytes), uint8.
+
+    Raises:
+        MMFairseqError: the blob was not written by `pack_frames`.
+    """
+    if not len(blob):
+        return ()
+    raw = np.ascontiguousarray(blob).data
+    count = struct.unpack_from("<q", raw)[0] if len(blob) >= 8 else -1
+    if not 0 < count <= len(blob) // 8 - 1:
+        raise MMFairseqError(f"{len(blob)} bytes are not packed frames: the count {count} is impossible")
+    sizes = struct.unpack_from(f"<{count}q", raw, 8)
+    if min(sizes) < 0 or 8 * (count + 1) + sum(sizes) != len(blob):
+        raise MMFairseqError(f"{len(blob)} bytes are not packed frames: the sizes do not add up")
+    return sizes
+
+
 def unpack_frames(blob: np.ndarray) -> list[np.ndarray]:
     """The opposite of `pack_frames`, without copying.
 
@@ -184,16 +205,8 @@ def unpack_frames(blob: np.ndarray) -> list[np.ndarray]:
     Raises:
         MMFairseqError: the blob was not written by `pack_frames`.
     """
-    if not len(blob):
-        return []
-    raw = np.ascontiguousarray(blob).data
-    count = struct.unpack_from("<q", raw)[0] if len(blob) >= 8 else -1
-    if not 0 < count <= len(blob) // 8 - 1:
-        raise MMFairseqError(f"{len(blob)} bytes are not packed frames: the count {count} is impossible")
-    sizes = struct.unpack_from(f"<{count}q", raw, 8)
-    if min(sizes) < 0 or 8 * (count + 1) + sum(sizes) != len(blob):
-        raise MMFairseqError(f"{len(blob)} bytes are not packed frames: the sizes do not add up")
-    views, position = [], 8 * (count + 1)
+    sizes = frame_sizes(blob)
+    views, position = [], 8 * (len(sizes) + 1)
     for size in sizes:
         views.append(blob[position : position + size])
         position += size

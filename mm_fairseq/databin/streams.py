@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import MMFairseqError
 from . import joined, sums
-from .format import Index, parse_receipt, shard_paths, unpack_frames
+from .format import Index, frame_sizes, parse_receipt, shard_paths
 
 CHUNK = 1 << 20  # bytes that are read at once; they stay in the cache of a core
 _EXPONENT = {2: (np.uint16, 0x7C00), 4: (np.uint32, 0x7F800000)}  # all its bits are set in infinite and NaN
@@ -148,15 +148,15 @@ class StreamCheck:
             return f"item {np.searchsorted(index.offsets, element, 'right') - 1} has a number that is not finite"
         if span and self.vocabulary is not None and not 0 <= span[0] <= span[1] < self.vocabulary:
             return f"tokens are {span[0]} to {span[1]}, dict.txt has {self.vocabulary} symbols"
-        return self._unpack(path, index) if self.frames else ""
+        return self._frames(path, index) if self.frames else ""
 
     def _scan(self, file: Any, index: Index | None, advance: Advance) -> tuple[sums.Sum, int | None, Any]:
         """Sum of the file, the first element that is not finite, and the smallest and the largest token."""
         digest, size, first, span = hashlib.sha256(), 0, None, None
-        buffer = bytearray(CHUNK)
-        view = memoryview(buffer)
+        view = memoryview(bytearray(CHUNK))
         width = index.dtype.itemsize if index is not None else 1
         kind, bits = _EXPONENT.get(width, (np.uint8, 0)) if index is not None and index.dtype.kind == "f" else (None, 0)
+        scratch = np.empty(CHUNK // width, kind) if kind is not None else None
         while True:
             count = 0
             while count < CHUNK and (more := file.readinto(view[count:])):
@@ -165,10 +165,10 @@ class StreamCheck:
                 return sums.Sum(size, digest.hexdigest()), first, span
             digest.update(view[:count])
             whole = view[: count - count % width]
-            if kind is not None and first is None:
-                wrong = (np.frombuffer(whole, kind) & bits) == bits
-                if wrong.any():
-                    first = size // width + int(wrong.argmax())
+            if scratch is not None and first is None and len(whole):
+                exponents = np.bitwise_and(np.frombuffer(whole, kind), bits, out=scratch[: len(whole) // width])
+                if exponents.max() == bits:
+                    first = size // width + int(exponents.argmax())
             if self.vocabulary is not None and index is not None:
                 tokens = np.frombuffer(whole, index.dtype)
                 span = (
@@ -177,13 +177,13 @@ class StreamCheck:
             size += count
             advance(count)
 
-    def _unpack(self, path: Path, index: Index) -> str:
+    def _frames(self, path: Path, index: Index) -> str:
         if not index.elements:
             return ""
-        data = np.memmap(path, index.dtype, "r")
+        data, offsets = np.asarray(np.memmap(path, index.dtype, "r")), index.offsets.tolist()
         for item, length in enumerate(index.item_lengths().tolist()):
             try:
-                count = len(unpack_frames(data[index.offsets[item] : index.offsets[item + 1]]))
+                count = len(frame_sizes(data[offsets[item] : offsets[item + 1]]))
             except MMFairseqError as error:
                 return f"item {item}: {error}"
             if count != length:
