@@ -6,7 +6,7 @@
 set -euo pipefail
 
 binarize_options=(--workers --nshard --rank --slurm --ray --resume --overwrite --modalities --tokenizer --vocab-size
-    --fps --frame-size --faces --max-seconds --shard-size)
+    --fps --frame-size --faces --max-seconds --shard-size --no-budget)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
