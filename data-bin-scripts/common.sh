@@ -6,7 +6,8 @@
 set -euo pipefail
 
 binarize_options=(--workers --nshard --rank --slurm --ray --resume --overwrite --modalities --tokenizer --vocab-size
-    --fps --frame-size --faces --max-seconds --shard-size --no-budget)
+    --fps --frame-size --faces --max-seconds --shard-size
+    --no-budget --follow-links)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
