@@ -17,7 +17,7 @@ from . import MAX_SECONDS, MediaError, check_file, check_length, check_span, rai
 from .bounds import allow_for
 from .container import FAILURES, Track
 
-_BLOCK = 1 << 20  # frames read at a time: a forged header never decides how much memory is taken
+_BLOCK = 1 << 22  # samples read at a time: a forged header never decides how much memory is taken
 _RATES = (1000, 768_000)  # Hz, believable ones
 _EXACT = {"PCM_16", "PCM_S8", "PCM_U8"}  # subtypes that int16 holds without loss
 _ENDLESS = 0x7FFFF000  # sizes from here on are written by programs that stream to a pipe and do not know
@@ -85,11 +85,11 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
         limit = int(max_seconds * rate) + 1
         left = limit if end is None else min(limit, round(end * rate) - round(start * rate))
         dtype = "int16" if file.subtype in _EXACT and file.channels == 1 else "float32"
-        blocks = []
+        blocks, most = [], max(1, _BLOCK // file.channels)
         try:
             if start:
                 file.seek(min(round(start * rate), file.frames))
-            while left > 0 and len(block := file.read(min(left, _BLOCK), dtype=dtype, always_2d=True)):
+            while left > 0 and len(block := file.read(min(left, most), dtype=dtype, always_2d=True)):
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(1))
                 left -= len(block)
         except (soundfile.SoundFileError, OSError) as error:

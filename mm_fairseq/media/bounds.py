@@ -113,6 +113,7 @@ def _bind(kept: int, limits: Limits, parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # the parent hears them too, and ends this process
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.set_wakeup_fd(-1)
     prctl = ctypes.CDLL(None).prctl
     prctl(*_FOLLOW, 0, 0, 0)
@@ -184,7 +185,7 @@ def _answer(function: Callable[..., Any], args: Sequence[Any]) -> tuple[list[Any
 def _plain(result: Any) -> tuple[list[Any], list[Any]]:
     """A result as [value, form] and bytes: [None, [dtype, shape]], [None, sizes] of byte strings, or [value, None]."""
     if isinstance(result, np.ndarray):
-        return [None, [result.dtype.str, result.shape]], [np.ascontiguousarray(result).data.cast("B")]
+        return [None, [result.dtype.str, result.shape]], [np.ascontiguousarray(result).reshape(-1).view(np.uint8).data]
     if isinstance(result, list):
         return [None, [len(part) for part in result]], result
     return [result, None], []

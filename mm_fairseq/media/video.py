@@ -15,6 +15,7 @@ from .bounds import allow_for
 from .container import FAILURES, Track, has_track
 
 MAX_PIXELS = 4096 * 2304  # of one frame
+MAX_RATE = 1000  # pictures a second
 MAX_CLIP_BYTES = (
     1 << 29
 )  # of all RGB frames of a clip; longer or larger clips are shrunk evenly while they are converted
@@ -61,6 +62,10 @@ def read_frames(
             raise MediaError(
                 "too_long", f"{track.path}: longer than {max_seconds:g} s; cut it, or allow more with --max-seconds"
             )
+        if track.stream.frames > MAX_RATE * max(1.0, declared or max_seconds):
+            raise MediaError("too_large", f"{track.path}: {track.stream.frames} pictures in {declared or 0:g} s")
+        # A picture on the way may be larger than the file says.
+        track.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         shrink = min(1.0, (MAX_CLIP_BYTES / (3 * size[0] * size[1] * max(1.0, seconds * fps))) ** 0.5)
         box = _box(track, region, size)
         reformatter = VideoReformatter()  # one for all frames: to set one up takes longer than to use it
