@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ NAME = "SHA256SUMS"
 SPARE = "spare"
 MEND = "`mm-fairseq verify --repair` mends what can be mended"
 
-_ENTRY = re.compile(rb"# (\d{1,18}) bytes\n(\\?)([0-9a-f]{64})  ([^\n]+)\n")
+_ENTRY = re.compile(rb"# (\d{1,18}) bytes\n(\\?)([0-9a-f]{64})  ([^\n\0]+)\n")
 _LAST = re.compile(rb"# sha256 of the lines above: ([0-9a-f]{64})\n\Z")
 
 
@@ -66,26 +66,32 @@ def read(folder: Path) -> dict[str, Sum] | None:
         MMFairseqError: it is damaged.
     """
     try:
-        raw = (folder / NAME).read_bytes()
+        entries, whole = parse((folder / NAME).read_bytes())
     except FileNotFoundError:
         return None
-    entries, whole = parse(raw)
     if not whole:
-        raise MMFairseqError(f"{folder / NAME}: damaged or cut short; {MEND}")
+        raise _damaged(folder)
     return entries
 
 
 def parse(raw: bytes) -> tuple[dict[str, Sum], bool]:
     """The entries that are legible, and whether all of the file is as it was written."""
+    return dict(_entries(raw)), _is_whole(raw)
+
+
+def _is_whole(raw: bytes) -> bool:
     last = _LAST.search(raw)
-    lines = raw[: last.start()] if last else raw
-    entries, end = {}, 0
-    whole = last is not None and hashlib.sha256(lines).hexdigest().encode() == last[1]
-    for found in _ENTRY.finditer(lines):
+    return last is not None and hashlib.sha256(raw[: last.start()]).hexdigest().encode() == last[1]
+
+
+def _entries(raw: bytes) -> Iterator[tuple[str, Sum]]:
+    for found in _ENTRY.finditer(raw):
         size, mark, digest, name = found.groups()
-        whole, end = whole and found.start() == end, found.end()
-        entries[os.fsdecode(_plain(name) if mark else name)] = Sum(int(size), digest.decode())
-    return entries, whole and end == len(lines)
+        yield os.fsdecode(_plain(name) if mark else name), Sum(int(size), digest.decode())
+
+
+def _damaged(folder: Path) -> MMFairseqError:
+    return MMFairseqError(f"{folder / NAME}: damaged or cut short; {MEND}")
 
 
 def _plain(name: bytes) -> bytes:
@@ -99,7 +105,13 @@ def check_sizes(folder: Path) -> None:
     Raises:
         MMFairseqError: one was, or the list itself is damaged.
     """
-    for name, entry in (read(folder) or {}).items():
+    try:
+        raw = (folder / NAME).read_bytes()
+    except FileNotFoundError:
+        return
+    if not _is_whole(raw):
+        raise _damaged(folder)
+    for name, entry in _entries(raw):
         try:
             size = os.stat(f"{folder}/{name}").st_size
         except FileNotFoundError:
