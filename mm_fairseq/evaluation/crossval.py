@@ -1,8 +1,8 @@
 """Cross-validation through the real fairseq commands, a folder a fold and seed: OUT/PROTOCOL/fold_K/seed_S.
 
 Selection reads valid alone, inside fairseq-train; test is read once, by fairseq-validate. A run that was killed goes on
-where it was and gives what an uninterrupted one gives: finished folds are skipped, a begun one is resumed from its last
-checkpoint, and one with early stopping or whose checkpoint was cut short starts again.
+where it was and gives what an uninterrupted one gives: finished folds are skipped, a begun one is resumed from its
+newest checkpoint, and one that has none which is whole, or whose best one is damaged, starts again.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import checkpoints
 from ..atomic import locked, write_atomic
 from ..backbones import read_checkpoint
 from ..errors import MMFairseqError
@@ -24,7 +25,7 @@ from .summary import Summary, page, summarise
 logger = logging.getLogger(__name__)
 
 TEST = "test"
-BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
+BEST, LAST = "checkpoint_best.pt", checkpoints.LAST
 
 
 def run(plan: Plan, at_once: int = 1, asked: Sequence[str] = (), resamples: int = 1000) -> Summary:
@@ -76,7 +77,7 @@ def _job(plan: Plan, fold: str, seed: int) -> Job:
     begun = _begun(folder, plan.arguments)
     if begun != "trained":
         if begun == "":
-            for path in [*folder.glob("*.pt"), *folder.glob("*.pt.tmp")]:
+            for path in folder.glob("*.pt*"):
                 path.unlink()
         place = ["--protocol", plan.protocol, "--fold", fold, "--seed", str(seed), "--save-dir", str(folder)]
         words = [commands.find("fairseq-train"), data, "--user-dir", str(commands.USER_DIR), *place, *plan.arguments]
@@ -96,21 +97,28 @@ def _job(plan: Plan, fold: str, seed: int) -> Job:
 
 def _begun(folder: Path, arguments: Sequence[str]) -> str:
     """How far the training of a fold is: "trained", "resumable" or "" where it has to start from nothing."""
-    if receipts.read(folder).get("trained") and (folder / BEST).is_file():
+    best, last = folder / BEST, folder / LAST
+    if best.is_file() and (fault := checkpoints.damage(best)):
+        logger.warning("%s: starts again, %s cannot be made otherwise: %s", folder, BEST, fault)
+        return ""
+    if receipts.read(folder).get("trained") and best.is_file():
         return "trained"
+    found = checkpoints.newest(last)
     try:
-        state = read_checkpoint(folder / LAST)
+        if found.path is None:
+            raise MMFairseqError("; ".join(f"{name}: {reason}" for name, reason in found.skipped.items()))
+        state = read_checkpoint(found.path)
         updates = state["optimizer_history"][-1]["num_updates"]
         limit = state["cfg"]["optimization"]["max_update"]
+        patience = int(option(arguments, "--patience") or -1)
+        waited = state["extra_state"]["early_stopping"]["epochs"] if patience > 0 else 0
     except (MMFairseqError, KeyError, IndexError, TypeError) as error:
-        if (folder / LAST).exists():
-            logger.info("%s: starts again, its last checkpoint was cut short: %s", folder, error)
+        if last.exists():
+            logger.warning("%s: starts again, it has no checkpoint to go on from: %r", folder, error)
         return ""
-    if int(option(arguments, "--patience") or -1) > 0:  # fairseq does not save how long it has been patient
-        logger.info("%s: starts again, early stopping (--patience) cannot be resumed", folder)
-        return ""
-    # fairseq makes one more update when it resumes a training that has reached --max-update.
-    return "trained" if 0 < limit <= updates else "resumable"
+    # fairseq makes one more update when it resumes a training that has reached --max-update, and one more epoch when
+    # it resumes one that was stopped early.
+    return "trained" if 0 < limit <= updates or 0 < patience <= waited else "resumable"
 
 
 def _for_validation(arguments: Sequence[str]) -> list[str]:

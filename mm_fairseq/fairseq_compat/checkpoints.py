@@ -12,6 +12,7 @@ import errno
 import functools
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..errors import MMFairseqError
 
 logger = logging.getLogger(__name__)
 
+STOPPING = "early_stopping"  # in `extra_state`
 CLAIM = ".training.tmp"
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -133,12 +135,15 @@ def _signature(path: Path) -> Signature:
 
 
 def _save(original: Callable) -> Callable:
-    """As above, and what torch says of a full disk does not name it."""
+    """As above, and what torch says of a full disk does not name it; how long --patience has waited is not saved."""
 
     @functools.wraps(original)
     def save(obj: Any, filename: str, async_write: bool = False) -> None:
         if async_write or PathManager.path_requires_pathmanager(filename):
             return original(obj, filename, async_write)
+        stop = _should_stop_early()
+        if isinstance(obj.get("extra_state"), dict) and hasattr(stop, "best"):
+            obj["extra_state"][STOPPING] = {"best": float(stop.best), "epochs": int(getattr(stop, "num_runs", 0))}
         return checkpoints.save(obj, filename)
 
     return save
@@ -179,7 +184,7 @@ def _without_old_sums(original: Callable) -> Callable:
 
 
 def _of_newest(original: Callable) -> Callable:
-    """A damaged `checkpoint_last.pt` stops fairseq, though there are others beside it."""
+    """A damaged `checkpoint_last.pt` stops fairseq, though there are others beside it; --patience begins anew."""
 
     @functools.wraps(original)
     def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
@@ -189,9 +194,18 @@ def _of_newest(original: Callable) -> Callable:
             if chosen is not None and chosen != last:
                 cfg = copy.copy(cfg)
                 cfg.restore_file, cfg.finetune_from_model = str(chosen), None
-        return original(cfg, trainer, **passthrough)
+        state, epoch_itr = original(cfg, trainer, **passthrough)
+        stop, waited = _should_stop_early(), (state or {}).get(STOPPING)
+        if waited and stop is not None and not cfg.reset_meters:
+            stop.best, stop.num_runs = waited["best"], waited["epochs"]
+        return state, epoch_itr
 
     return load
+
+
+def _should_stop_early() -> Any:
+    """The function of `fairseq-train` that keeps the best value and the epochs since as its attributes."""
+    return getattr(sys.modules.get("fairseq_cli.train"), "should_stop_early", None)
 
 
 def _checked(original: Callable) -> Callable:

@@ -10,7 +10,7 @@ from mm_fairseq.evaluation import commands
 CLASSES = ("neu", "sad")
 
 TRAIN = """#!{python}
-import sys
+import sys, zipfile
 from pathlib import Path
 words = dict(zip(sys.argv, sys.argv[1:]))
 folder = Path(words["--save-dir"])
@@ -19,16 +19,17 @@ if words.get("--fail") == words["--fold"]:
     print("there is no such thing", flush=True)
     sys.exit(3)
 (folder / "checkpoint_last.pt").write_text("begun")
-(folder / "checkpoint_best.pt").write_text(words["--seed"])
+with zipfile.ZipFile(folder / "checkpoint_best.pt", "w") as file:
+    file.writestr("seed", words["--seed"])
 print("done training")
 """
 
 VALIDATE = """#!{python}
-import json, sys
+import json, sys, zipfile
 from pathlib import Path
 words = dict(zip(sys.argv, sys.argv[1:]))
 checkpoint = Path(words["--path"])
-seed = int(checkpoint.read_text())
+seed = int(zipfile.ZipFile(checkpoint).read("seed") if zipfile.is_zipfile(checkpoint) else checkpoint.read_text())
 fold = int(checkpoint.parents[1].name.removeprefix("fold_")) if "fold" in str(checkpoint) else 0
 split = words["--valid-subset"]
 if words.get("--fail", "none") == words.get("--modalities"):

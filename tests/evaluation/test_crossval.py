@@ -93,8 +93,10 @@ def test_predictions_that_are_gone_or_changed_are_made_again_from_the_checkpoint
     assert (out / "loso/fold_1/seed_1/train.log").stat().st_mtime_ns == trained
 
 
-def checkpoint(updates, max_update=0):
-    return {"optimizer_history": [{"num_updates": updates}], "cfg": {"optimization": {"max_update": max_update}}}
+def checkpoint(updates, max_update=0, waited=None):
+    extra = {} if waited is None else {"early_stopping": {"best": 0.5, "epochs": waited}}
+    about = {"cfg": {"optimization": {"max_update": max_update}}, "extra_state": extra}
+    return {"optimizer_history": [{"num_updates": updates}], **about}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,9 @@ def checkpoint(updates, max_update=0):
         (checkpoint(5), (), 2),  # the log goes on
         (checkpoint(5, 9), (), 2),
         (checkpoint(9, 9), (), 0),  # one update more would follow
-        (checkpoint(5), ("--patience", "3"), 1),  # early stopping starts again, and so does its log
+        (checkpoint(5), ("--patience", "3"), 1),  # begun by an older version, it starts again, and so does its log
+        (checkpoint(5, waited=2), ("--patience", "3"), 2),
+        (checkpoint(5, waited=3), ("--patience", "3"), 0),  # one epoch more would follow
         (checkpoint(5), ("--patience", "-1"), 2),
         (b"PK\3\4 cut short", (), 1),
         ({"model": {}}, (), 1),
@@ -174,3 +178,25 @@ def test_a_broken_receipt_is_named(cross, out):
     (out / "loso" / "fold_1" / "seed_1" / "receipt.json").write_text("{")
     with pytest.raises(MMFairseqError, match=r"receipt.json: not a receipt .* remove"):
         cross()
+
+
+def test_a_damaged_best_checkpoint_is_made_again(cross, out, caplog):
+    cross(seeds=("1",))
+    before, folder = files(out), out / "loso" / "fold_1" / "seed_1"
+    (folder / "receipt.json").unlink()
+    shutil.rmtree(folder / "test")
+    best = folder / "checkpoint_best.pt"
+    best.write_bytes(best.read_bytes()[:-1])
+    cross(seeds=("1",))
+    assert "checkpoint_best.pt cannot be made otherwise: cut short" in caplog.text
+    assert files(out) == before
+
+
+def test_a_damaged_last_checkpoint_leaves_the_best_one_to_go_on_from(cross, out):
+    cross(seeds=("1",))
+    folder = out / "loso" / "fold_1" / "seed_1"
+    (folder / "receipt.json").unlink()
+    shutil.rmtree(folder / "test")
+    torch.save(checkpoint(5), folder / "checkpoint_best.pt")
+    (folder / "checkpoint_last.pt").write_bytes(b"PK")
+    assert crossval._begun(folder, ()) == "resumable"

@@ -121,6 +121,15 @@ def test_a_killed_epoch_goes_on(data_bin, tmp_path, before, after, kill):
     check(data_bin, tmp_path, before, after, kill, "--batch-size", 4)
 
 
+def test_patience_goes_on(data_bin, tmp_path):
+    """Nothing is learnt: the first of the validations, one an update, stays the best, and the ninth is the last."""
+    stuck = ["--batch-size", 8, "--lr", 0, "--patience", 8, "--max-epoch", 20]
+    train(data_bin, tmp_path / "s", Watch(tmp_path / "noted", kill=5), *stuck).finish(fails=True)
+    resumed = Watch(tmp_path / "resumed")
+    train(data_bin, tmp_path / "s", resumed, *stuck).finish()
+    assert sorted(update for update, _ in resumed.seen()) == [5, 6, 7, 8]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kill", [1, 3, 6, 9])
