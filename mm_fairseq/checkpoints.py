@@ -18,6 +18,7 @@ import torch
 
 from .atomic import open_atomic, write_atomic
 from .errors import MMFairseqError
+from .untrusted import check_checkpoint
 
 LAST = "checkpoint_last.pt"
 SUM = ".sha256"
@@ -238,8 +239,9 @@ def _read(path: Path) -> dict[str, Any]:
     """What is in a file, its tensors mapped and not read.
 
     Raises:
-        MMFairseqError: it is not readable.
+        MMFairseqError: it is not readable, or holds more than plain types.
     """
+    check_checkpoint(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises a dozen kinds for broken files

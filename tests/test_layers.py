@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "atomic": {"errors"},
     "pickles": {"errors"},
     "untrusted": {"errors", "pickles"},
-    "checkpoints": {"errors", "atomic"},
+    "checkpoints": {"errors", "atomic", "untrusted"},
     "registry": {"errors"},
     "manifest": {"errors", "atomic"},
     "metric_names": set(),
