@@ -221,12 +221,14 @@ class Child:
         call = left.get(number)
         if call is not None and (hung or status != -signal.SIGKILL):
             self._ready[call] = _fault(call[1], "timeout" if hung or status == -signal.SIGPROF else status, seconds)
-        elif call in self._killed or self._restarts >= _RESTARTS:  # by the system: it is short of memory
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        elif call in self._killed:  # by the system, which is short of memory
+            self._ready[call] = _Answer("system", [errno.ENOMEM, os.strerror(errno.ENOMEM), call[1]])
         elif call is not None:
             self._killed.add(call)
+        elif (restarts := self._restarts + 1) <= _RESTARTS:
+            self._restarts = restarts
         else:
-            self._restarts += 1
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._ask(left.values())
 
     def _take(self) -> None:

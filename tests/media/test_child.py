@@ -120,7 +120,7 @@ def test_what_comes_back(kind):
     with pytest.raises(OSError, match="Stale file handle: 'x'") as failed:
         read("system", "x", errno.ESTALE)
     assert failed.value.errno == errno.ESTALE
-    with pytest.raises(MMFairseqError, match="^x: no option"):
+    with pytest.raises(MMFairseqError, match=r"^x: no option"):
         read("user", "x")
     with pytest.raises(MediaError, match="x: the decoder failed: TypeError"):
         read("type", "x")
