@@ -28,6 +28,7 @@ from ..databin.streams import Fault, compare
 from ..databin.verify import beside
 from ..errors import MMFairseqError
 from ..manifest import Manifest
+from ..media.faces import single_threaded
 from . import extract
 from .disk import disk_errors
 from .engines import run_shards
@@ -57,6 +58,7 @@ class Rebuild(Job):
         self.streams: dict[str, Form] = {
             name: feature_form(form["dim"]) if form["dim"] else RAW[name] for name, form in meta["streams"].items()
         }
+        self.budget = None  # nothing is decided anew
         self.sizes = [min(self.size, len(self.rows) - first) for first in range(0, len(self.rows), self.size)]
         self._open()
         self.data_bin = data_bin / SCRATCH  # what items are made with is read from the data-bin itself
@@ -182,6 +184,7 @@ def _raw(data_bin: Path, meta: dict[str, Any], name: str, faults: Sequence[Fault
         rebuild.streams = {name: rebuild.streams[name]}
         shutil.rmtree(rebuild.data_bin, ignore_errors=True)
         try:
+            single_threaded()  # before workers are forked
             total = sum(rebuild.sizes[shard] for shard in shards)
             run_shards(rebuild.process_shard, shards, workers, total, what=f"repair {name}")
             known = _known(folder)
