@@ -38,7 +38,12 @@ class Binarizing:
         """Make it, or take it up."""
         return binarize(self.prepared, out, SMALL, workers, resume=True, share=share)
 
+    def folders(self, out):
+        """That it writes."""
+        return [out, out / "audio", out / "text"]
+
     def words(self, out):
+        """Of the command."""
         return ["binarize", str(self.prepared), str(out), "--shard-size", "2", "--tokenizer", "words"]
 
 
@@ -54,6 +59,9 @@ class Extracting:
 
     def make(self, out, workers=1, share=None):
         return extract(out, BACKBONES, settings(resume=True, workers=workers, share=share or Share()))
+
+    def folders(self, out):
+        return list(out.glob("audio@*"))
 
     def words(self, out):
         backbones = [word for backbone in BACKBONES for word in ("--backbone", backbone)]
@@ -94,6 +102,19 @@ def test_a_kill_loses_at_most_one_shard_a_worker(work, kills, tmp_path):
         assert tree(out) == reference
         shutil.rmtree(out)
     assert attempt <= 2 * kills
+
+
+def test_what_kills_leave_goes(work):
+    """Locks of shards that are done, and files of shards that are not."""
+    out, wanted = work.new("out"), work.new("whole")
+    work.make(wanted)
+    work.make(out)
+    for folder in work.folders(out):
+        (folder / "shard-00001.json").unlink(missing_ok=True)
+        for name in (".shard-00000.tmp", ".shard-00001.tmp", ".shard-00001.bin.tmp", ".shard-00001.json.tmp"):
+            (folder / name).touch()
+    work.make(out)
+    assert tree(out) == tree(wanted)
 
 
 @pytest.mark.slow

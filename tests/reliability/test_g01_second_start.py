@@ -39,7 +39,7 @@ class Halfway:
             work.process_shard = process_shard
             function(*args, **options)
 
-        self.process = FORK.Process(target=run)
+        self.process = FORK.Process(target=run, daemon=True)
         self.process.start()
         assert self.there.wait(100)
 

@@ -23,7 +23,7 @@ class Mapped:
 
     def __init__(self, *folders):
         self.pipe, other = FORK.Pipe()
-        self.process = FORK.Process(target=self._serve, args=(folders, other))
+        self.process = FORK.Process(target=self._serve, args=(folders, other), daemon=True)
         self.process.start()
         other.close()
 
