@@ -1,6 +1,7 @@
 """What a checkpoint may hold: tensors, NumPy's numbers, plain values, and options as fairseq keeps them."""
 
 import math
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def check(path: Path) -> Saved:
     saved = read_saved(path)
     for full in saved.names:
         if canonical(full) not in NAMES:
-            raise ForeignError(canonical(full).removeprefix("builtins."))
+            module, _, name = canonical(full).rpartition(".")
+            raise ForeignError(f"{IMPORT_MAPPING.get(module, module)}.{name}".removeprefix("builtins."))
     sizes: dict[str, int] = {}
     for made in saved.made:
         if made.name == STORAGE:
@@ -61,6 +63,8 @@ def check(path: Path) -> Saved:
             raise ForeignError(f"a call of {full}")
         try:
             fits = CALLS[full](made) and (made.state is None or full in _FILLED)
+        except MMFairseqError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise MMFairseqError(f"{full} in a form that is not known ({error})") from error
         if not fits:
@@ -126,7 +130,9 @@ def _tensor(made: Made) -> bool:
         return False
     numel = math.prod(shape)
     last = offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
-    return not numel or (last < held.numel and numel <= max(held.numel, SLACK))
+    if numel and (last >= held.numel or numel > max(held.numel, SLACK)):
+        raise MMFairseqError(f"a tensor of shape {shape} in a storage of {held.numel} elements")
+    return True
 
 
 def _parameter(made: Made) -> bool:

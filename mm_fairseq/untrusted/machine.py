@@ -38,9 +38,12 @@ class TorchMachine(Machine):
     def run(self) -> Any:
         """The tree, see `Machine`; with `Mapping`s, and storages as `Made` of `STORAGE`."""
         try:
-            return super().run()
+            tree = super().run()
         except (RecursionError, MemoryError) as error:
             raise MMFairseqError(f"{self.where}: a damaged pickle: {type(error).__name__}") from error
+        if self.stack or self.marks:
+            raise MMFairseqError(f"{self.where}: a damaged pickle: it ends within a list")
+        return tree
 
     def _name(self, module: Any, name: Any) -> None:
         super()._name(module, name)

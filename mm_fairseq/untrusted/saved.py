@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from ..pickles import Grown, Made, Name
 from .machine import STORAGE, TorchMachine
 
 NO_CHECKPOINT = "empty or cut short, or no checkpoint at all"
-MAX_PICKLE = 2**28  # bytes of all that is no tensor
+MAX_PICKLE = 2**26  # bytes of all that is no tensor
 MAX_RECORDS = 2**20
 ZIP, LEGACY = "torch archive", "torch pickles, as before torch 1.6"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -112,6 +113,8 @@ def _archive(path: Path) -> Saved:
             if records["data.pkl"].file_size > MAX_PICKLE:
                 raise MMFairseqError(f"{records['data.pkl'].file_size} bytes beside the tensors; at most {MAX_PICKLE}")
             data = archive.read(records["data.pkl"])
+    except MMFairseqError:
+        raise
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error, RuntimeError) as error:
         raise MMFairseqError(f"{NO_CHECKPOINT} ({error})") from error
     machine = TorchMachine(data, "data.pkl")
@@ -138,6 +141,9 @@ def _records(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
             raise MMFairseqError(f"a part named {each.filename[:80]!r}, which torch does not write")
         if each.compress_type != zipfile.ZIP_STORED or each.compress_size != each.file_size or each.flag_bits & 1:
             raise MMFairseqError(f"{each.filename[:80]} in it is compressed, which torch does not write")
+    ordered = sorted(entries, key=lambda each: each.header_offset)
+    if any(one.header_offset + one.file_size > other.header_offset for one, other in pairwise(ordered)):
+        raise MMFairseqError("parts that overlap")
     if (total := sum(each.file_size for each in entries)) > size:
         raise MMFairseqError(f"parts of {total} bytes in a file of {size}")
     return found

@@ -1,0 +1,128 @@
+"""`mm-fairseq inspect`: what files hold, from our own code's forms to hostile ones, with nothing run."""
+
+import json
+import pickle
+from argparse import Namespace
+
+import hostile_files
+import numpy as np
+import pytest
+import torch
+from hf_folders import text_folder
+from omegaconf import OmegaConf
+from safetensors.numpy import save_file
+
+from mm_fairseq import cli
+from mm_fairseq.untrusted.description import describe
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint(tmp_path, capsys, zipped):
+    path = tmp_path / "model.pt"
+    options = OmegaConf.create({"_name": "wav2vec", "layers": [1, 2.5, True, None, "x"]})
+    state = {
+        "args": Namespace(arch="wav2vec", dropout=0.1),
+        "cfg": {"model": options},
+        "model": {"w": torch.ones(2, 3), "b": torch.ones(4).half(), "p": torch.nn.Parameter(torch.ones(5))},
+        "loss": np.float64(1.5),
+    }
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    about = describe(path)
+    assert about["verdict"] == "loads as data"
+    assert about["type"].startswith("torch archive" if zipped else "torch pickles")
+    assert about["content"]["args"] == {"arch": "wav2vec", "dropout": 0.1}
+    assert about["content"]["cfg"]["model"] == {"_name": "wav2vec", "layers": [1, 2.5, True, None, "x"]}
+    weights = {"model.w": "float32 (2, 3)", "model.b": "float16 (4,)", "model.p": "float32 (5,)"}
+    assert about["weights"] == weights
+    assert about["globals"]["argparse.Namespace"] == "plain"
+    assert cli.main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    for words in ("loads as data", "arch: ", "model: 3 weights", "3 weights, 15 numbers", "float16 (4,)"):
+        assert words in told
+    assert cli.main(["inspect", "--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out) == about
+
+
+def test_long_lists_are_cut_unless_asked(tmp_path, capsys):
+    torch.save({f"w{n}": torch.ones(1) for n in range(100)}, tmp_path / "many.pt")
+    assert cli.main(["inspect", str(tmp_path / "many.pt")]) == 0
+    assert "60 more (--all, --json)" in capsys.readouterr().out
+    assert cli.main(["inspect", "--all", str(tmp_path / "many.pt")]) == 0
+    assert "w99  float32 (1,)" in capsys.readouterr().out
+
+
+def test_arrays_and_safetensors(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 3), np.int16))
+    np.savez(tmp_path / "b.npz", x=np.zeros(4), y=np.zeros((1, 2), np.float32))
+    save_file({"w": np.zeros((2, 3), np.float32)}, tmp_path / "c.safetensors", {"by": "me"})
+    npy, npz, tensors = (describe(tmp_path / name) for name in ("a.npy", "b.npz", "c.safetensors"))
+    assert npy["weights"] == {"": "int16 (2, 3)"}
+    assert npz["weights"] == {"x": "float64 (4,)", "y": "float32 (1, 2)"}
+    assert tensors["weights"] == {"w": "F32 (2, 3)"}
+    assert tensors["content"] == {"metadata": {"by": "me"}}
+    assert {each["verdict"] for each in (npy, npz, tensors)} == {"loads as data"}
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_arrays_of_objects_are_told(tmp_path, name):
+    trap = np.array([hostile_files.GADGETS["os.system"]], object)
+    (np.save if name.endswith("y") else np.savez)(tmp_path / name, trap)
+    assert "objects" in describe(tmp_path / name)["verdict"]
+
+
+def test_hostile_files_are_told_and_not_run(tmp_path, monkeypatch, capsys):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    files = hostile_files.checkpoints(tmp_path)
+    (tmp_path / "options").mkdir()
+    files |= hostile_files.options(tmp_path / "options")
+    about = {trick: describe(path) for trick, path in files.items()}
+    assert {trick: each["verdict"] for trick, each in about.items() if not each["verdict"].startswith("refused")} == {}
+    assert about["os.system, zip"]["globals"]["posix.system"] == "refused"
+    assert about["thrown away"]["globals"] == {"os.system": "refused"}
+    assert "which fairseq would run as a program" in about["adam_betas in cfg"]["verdict"]
+    assert cli.main(["inspect", *map(str, files.values())]) == 1
+    assert "! posix.system" in capsys.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+def test_a_bare_pickle_and_what_is_none(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": hostile_files.GADGETS["os.system"], "b": [1]}, 4))
+    about = describe(tmp_path / "a.pkl")
+    assert about["globals"] == {"posix.system": "refused"}
+    assert about["content"]["b"] == [1]
+    assert about["content"]["a"]["made by"] == "posix.system"
+    (tmp_path / "b.txt").write_text("text")
+    assert describe(tmp_path / "b.txt")["verdict"].startswith("refused: empty or cut short")
+
+
+def test_folders_of_hugging_face(tmp_path, capsys):
+    text_folder(tmp_path / "model", "bert")
+    (tmp_path / "model" / "modeling.py").write_text("open('owned', 'w')")
+    about = describe(tmp_path / "model")
+    assert about["type"] == "folder of Hugging Face"
+    assert about["content"]["model_type"]
+    assert about["code"] == ["modeling.py"]
+    assert all(each["weights"] for each in about["files"])
+    assert cli.main(["inspect", str(tmp_path / "model")]) == 0
+    assert "modeling.py (never run)" in capsys.readouterr().out
+
+
+def test_words_to_the_terminal_do_not_reach_it(tmp_path, capsys):
+    torch.save({"\x1b[2J": torch.ones(1), "b": "\x1b]0;x\x07"}, tmp_path / "a.pt")
+    cli.main(["inspect", str(tmp_path / "a.pt")])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_no_such_file(tmp_path, capsys):
+    assert cli.main(["inspect", str(tmp_path / "none.pt")]) == 2
+    assert "none.pt: no such file" in capsys.readouterr().err
+
+
+def test_lists_that_are_one_list_a_million_times(tmp_path):
+    tree = ["x"]
+    for _ in range(40):
+        tree = [tree] * 10
+    torch.save({"a": tree}, tmp_path / "a.pt")
+    assert len(json.dumps(describe(tmp_path / "a.pt"))) < 10_000_000
