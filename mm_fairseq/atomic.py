@@ -39,7 +39,7 @@ def sync_folder(folder: Path) -> None:
 def open_atomic(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """A file to write, which takes its name at the end of the block: a reader, or a crash, sees the old or the new one.
 
-    An error within the block leaves the old one as it was.
+    An error within the block leaves the old one as it was; the system's own errors name the file, of a full disk too.
     """
     path = Path(path)
     place = hidden(path)
@@ -49,6 +49,9 @@ def open_atomic(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         place.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         place.unlink(missing_ok=True)
     sync_folder(path.parent)

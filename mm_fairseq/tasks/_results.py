@@ -147,6 +147,9 @@ def write(folder: Path, results: Results, about: dict[str, Any], train_texts: se
         results: of the whole split.
         about: what else `results.json` says.
         train_texts: normalised transcripts of the train split; None where there is nothing to compare with.
+
+    Raises:
+        MMFairseqError: the disk does not take them; those that were there are kept.
     """
     dataset, kinds = results.dataset, results.kinds
     index, scores = results.gathered()
@@ -164,10 +167,13 @@ def write(folder: Path, results: Results, about: dict[str, Any], train_texts: se
     values = {name: None if np.isnan(value) else value for name, value in results.metrics().items()}
     summary = {"split": dataset.subset, **about, "utterances": len(index), "metrics": values}
     path = folder / dataset.subset / "predictions.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
     text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
-    write_atomic(path.with_name("results.json"), text.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+        write_atomic(path.with_name("results.json"), text.encode())
+    except OSError as error:
+        raise MMFairseqError(f"{error.filename}: predictions are not written: {error.strerror}") from error
     logger.info("%d predictions: %s", len(index) * len(kinds), path)
 
 

@@ -302,6 +302,33 @@ def test_validation_of_a_damaged_file_and_a_second_one(data_bin, begun, tmp_path
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_full_disk_leaves_the_old_predictions(data_bin, begun, tmp_path):
+    path = tmp_path / "test" / "predictions.jsonl"
+    path.parent.mkdir()
+    path.write_text("old")
+    log = validate(data_bin, begun / BEST, "--results-path", tmp_path, before=fuller).finish(fails=True)
+    assert log.splitlines()[-1] == f"error: {path}: predictions are not written: File too large"
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["predictions.jsonl"]
+
+
+def fuller(rank):
+    """No file may be larger than 1 kB from the first prediction on."""
+    from mm_fairseq.tasks import _results
+
+    original = _results.write
+
+    def write(*args):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        try:
+            original(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    _results.write = write
+
+
 def stopped_before_results(rank):
     from mm_fairseq.tasks import _results
 
