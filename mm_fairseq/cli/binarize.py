@@ -28,7 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="take up a run that was interrupted; finished shards are kept"
     )
-    parser.add_argument("--overwrite", action="store_true", help="remove the data-bin that is there first")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make it anew beside the one that is there, whose place it takes"
+    )
+    parser.add_argument(
+        "--no-budget",
+        action="store_true",
+        help="go on however much of the corpus turns out bad; without it a run stops where more than 10 and 0.1 %% of "
+        "all utterances, or more than 5 and 1 %% of a class or split, or more than 100 in a row lose what the manifest "
+        "promises",
+    )
     parser.add_argument(
         "--modalities",
         default=",".join(MODALITIES),
@@ -107,6 +116,16 @@ def run(args: argparse.Namespace) -> int:
             if args.workers is not None
             else (engine.cpus if engine else max(1, cores() // share.local_ranks))
         )
-        summary = binarize(args.prepared, args.data_bin, settings, workers, args.resume, args.overwrite, share, engine)
+        summary = binarize(
+            args.prepared,
+            args.data_bin,
+            settings,
+            workers,
+            args.resume,
+            args.overwrite,
+            share,
+            engine,
+            not args.no_budget,
+        )
     sys.stdout.write("\n".join(summary) + "\n")
     return 0

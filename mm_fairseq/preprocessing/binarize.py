@@ -6,7 +6,6 @@ and ends with the same bytes, on any number of workers, ranks and machines.
 
 import json
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..atomic import held, locked, remove_leftovers
 from ..errors import MMFairseqError
+from .anew import take_place, where
 from .cluster import Engine, Todo, make_by_jobs
 from .disk import disk_errors
 from .items import Settings
@@ -32,6 +32,7 @@ def binarize(
     overwrite: bool = False,
     share: Share | None = None,
     engine: Engine | None = None,
+    budget: bool = True,
 ) -> list[str]:
     """Make a data-bin, or this process's share of it; who finds all shards done completes it.
 
@@ -41,9 +42,10 @@ def binarize(
         settings: how; the default where None.
         workers: number of processes, in each job where there is an `engine`.
         resume: take up a run that was interrupted.
-        overwrite: remove a data-bin that is there already.
+        overwrite: make it anew beside the one that is there already, whose place it takes when it is complete.
         share: of the shards; all where None.
         engine: runs jobs that share the work, followed from here.
+        budget: stop, while it runs or at its end, where too many utterances cannot be used, see `budget`.
 
     Returns:
         The summary, in lines.
@@ -59,17 +61,26 @@ def binarize(
             "--overwrite, with several runs at once: none of them knows whether what is there was there before; "
             f"remove {data_bin} first, then start them without it"
         )
-    job = Job(prepared, Path(data_bin), settings or Settings())
+    wanted = Path(os.path.abspath(data_bin)) if engine else Path(data_bin)
+    job = Job(prepared, wanted, settings or Settings(), budget)
     with disk_errors(data_bin):
-        if engine:
-            return _by_jobs(job, os.path.abspath(prepared), workers, resume, overwrite, engine, began)
+        check_folder(wanted)
+        job.data_bin = where(wanted, _is_filled(wanted), resume and share.ranks == 1, overwrite)
+        if job.data_bin == wanted:
+            check_free(wanted, resume or share.ranks > 1)
         if share.ranks > 1:
             return _with_others(job, workers, resume, share, began)
-        return _alone(job, workers, resume, overwrite, began)
+        Path(os.path.realpath(job.data_bin)).mkdir(parents=True, exist_ok=True)
+        if engine:
+            lines = _by_jobs(job, os.path.abspath(prepared), wanted, workers, engine, began)
+        else:
+            lines = _alone(job, workers, began)
+        if job.data_bin != wanted:
+            take_place(wanted)
+        return [line.replace(str(job.data_bin), str(wanted)) for line in lines]
 
 
-def _alone(job: Job, workers: int, resume: bool, overwrite: bool, began: float) -> list[str]:
-    make_folder(job.data_bin, resume, overwrite)
+def _alone(job: Job, workers: int, began: float) -> list[str]:
     with locked(job.data_bin):
         remove_leftovers(job.data_bin)
         job.clear()
@@ -92,25 +103,24 @@ def _with_others(job: Job, workers: int, resume: bool, share: Share, began: floa
         return [line, *complete(job, share, before)]
 
 
-def _by_jobs(
-    job: Job, prepared: str, workers: int, resume: bool, overwrite: bool, engine: Engine, began: float
-) -> list[str]:
-    data_bin = job.data_bin = Path(os.path.abspath(job.data_bin))
-    make_folder(data_bin, resume, overwrite)
+def _by_jobs(job: Job, prepared: str, wanted: Path, workers: int, engine: Engine, began: float) -> list[str]:
+    data_bin = job.data_bin
     with locked(data_bin):
         remove_leftovers(data_bin)
         job.clear()
         job.begin()
     with locked(data_bin, shared=True):
-        task = partial(_job, prepared, data_bin, job.settings, workers)
-        (fresh,) = make_by_jobs(engine, task, [job], data_bin, "binarize")
+        task = partial(_job, prepared, data_bin, job.settings, workers, job.budget is not None)
+        (fresh,) = make_by_jobs(engine, task, [job], wanted, "binarize")
         summary = complete(job, Share(), before=True)
         return [*summary, told(job, len(job.sizes), fresh, time.monotonic() - began)]
 
 
-def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, todo: Todo, share: Share) -> list[str]:
+def _job(
+    prepared: str, data_bin: Path, settings: Settings, workers: int, budget: bool, todo: Todo, share: Share
+) -> list[str]:
     """What one of the jobs does; who started them has begun the data-bin, and completes it."""
-    began, job = time.monotonic(), Job(prepared, data_bin, settings)
+    began, job = time.monotonic(), Job(prepared, data_bin, settings, budget)
     with disk_errors(data_bin), locked(data_bin, shared=True):
         job.take_up()
         return [_make(job, [shard for _, shard in share.own(todo)], workers, share, began)]
@@ -118,7 +128,7 @@ def _job(prepared: str, data_bin: Path, settings: Settings, workers: int, todo: 
 
 def _make(job: Job, own: Sequence[int], workers: int, share: Share, began: float) -> str:
     """Make the shards of a share that are not done; returns the line of the summary."""
-    fresh = make(job, own, workers, share, "binarize")
+    fresh = make(job, own, workers, share, "binarize", job.check_budget)
     return share.told + told(job, len(own), fresh, time.monotonic() - began)
 
 
@@ -127,7 +137,7 @@ def join(job: Job) -> bool:
     job.data_bin.mkdir(parents=True, exist_ok=True)
     with held(job.data_bin / LOCK):
         before = _is_complete(job.data_bin)
-        make_folder(job.data_bin, resume=True, overwrite=False)
+        check_folder(job.data_bin)
         job.begin()
         return before
 
@@ -180,24 +190,24 @@ def _holds_something(path: Path) -> bool:
     return path.suffix != ".tmp" and not (path.is_dir() and not any(path.iterdir()))
 
 
-def make_folder(data_bin: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder, or see that what is there may be taken up or removed; a link to it stays one."""
-    place = Path(os.path.realpath(data_bin))
+def _is_filled(folder: Path) -> bool:
+    return folder.is_dir() and any(map(_holds_something, folder.iterdir()))
+
+
+def check_folder(data_bin: Path) -> None:
+    """See that what is there, if anything, is a data-bin."""
     if data_bin.exists() and not data_bin.is_dir():
         raise MMFairseqError(f"{data_bin}: not a folder")
-    filled = data_bin.is_dir() and any(map(_holds_something, data_bin.iterdir()))
-    if filled and not (data_bin / "meta.json").is_file():
+    if _is_filled(data_bin) and not (data_bin / "meta.json").is_file():
         raise MMFairseqError(
             f"{data_bin}: the folder holds something else than a data-bin (no meta.json); name another one"
         )
-    if filled and overwrite:
-        with locked(data_bin):
-            old = place.with_name(f".{place.name}.{os.getpid()}.old")
-            place.rename(old)
-        shutil.rmtree(old)
-    elif filled and not resume:
+
+
+def check_free(data_bin: Path, resume: bool) -> None:
+    """See that what is there, if anything, may be taken up."""
+    if _is_filled(data_bin) and not resume:
         with locked(data_bin, wait=0):  # where another process is writing, that is what is wrong
             raise MMFairseqError(
                 f"{data_bin}: there is a data-bin already; take it up with --resume or replace it with --overwrite"
             )
-    place.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from ..media.text import (
 )
 from ..targets import write_targets
 from ..versions import installed
+from .budget import Budget
 from .items import RAW, SAMPLE_RATE, Form, Settings
 from .prepared import Prepared
 from .quarantine import Account, Problem, labelled_in
@@ -171,7 +172,12 @@ def _train_texts(corpus: Prepared) -> list[str]:
 
 
 def finish(
-    data_bin: Path, corpus: Prepared, meta: dict[str, Any], streams: Mapping[str, Form], problems: list[Problem]
+    data_bin: Path,
+    corpus: Prepared,
+    meta: dict[str, Any],
+    streams: Mapping[str, Form],
+    problems: list[Problem],
+    budget: bool,
 ) -> list[str]:
     """Quarantine, splits, what rows and items are found by, then the meta data that makes the data-bin complete.
 
@@ -181,12 +187,13 @@ def finish(
         meta: as `begin` gave it.
         streams: name to how it is stored.
         problems: of all shards, in manifest order.
+        budget: stop where there are too many of them.
 
     Returns:
         The summary, in lines.
 
     Raises:
-        MMFairseqError: no utterance is left, or none of a modality.
+        MMFairseqError: no utterance is left, none of a modality, or fewer than the budget allows.
     """
     rows = corpus.manifest.utterances
     readers = {stream: StreamReader(data_bin / stream, len(rows), anew=True) for stream in streams}
@@ -209,6 +216,11 @@ def finish(
                 f"{stream}: none of {len(rows)} utterances has any that is usable; the first: {first.id}: "
                 f"{first.error}. Mend that (is the corpus's root right?), or leave {stream} out of --modalities"
             )
+    if budget:
+        try:
+            Budget(corpus).add(range(len(rows)), problems)
+        except MMFairseqError as error:
+            raise MMFairseqError(f"{error}. All of them stand in {data_bin / 'quarantine.jsonl'}") from error
     emptied = []
     for (protocol, fold, split), members in corpus.splits.items():
         left = np.array([row for row in members if kept[row]], np.int64)

@@ -39,6 +39,7 @@ def run_shards(
     done: int = 0,
     what: str = "binarize",
     line: int = 0,
+    finished: Callable[[int], object] = lambda shard: None,
 ) -> None:
     """Call `process(shard, advance)` for every shard; `advance()` is for the bar, once an utterance.
 
@@ -50,26 +51,29 @@ def run_shards(
         done: utterances that were finished by an earlier run.
         what: the name of the bar.
         line: how far below it stands, where several processes share a terminal.
+        finished: called here with the number of each shard that was processed; what it raises ends the others.
 
     Raises:
-        MMFairseqError: as `process` raises it, or a worker died.
+        MMFairseqError: as `process` and `finished` raise it, or a worker died.
     """
     shards = list(shards)
     with bar_of(total, done, what, line) as bar:
         if workers <= 1 or len(shards) <= 1:
             for shard in shards:
                 process(shard, bar.update)
+                finished(shard)
             return
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
         counter, others = context.Value("q", 0), set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(min(workers, len(shards)), context, _begin, (process, counter))
-        failed, waiting = True, {pool.submit(_call, shard) for shard in shards}
+        failed, waiting = True, {pool.submit(_call, shard): shard for shard in shards}
         try:
             while waiting:
-                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                ended, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 bar.update(done + counter.value - bar.n)
-                for future in finished:
+                for future in ended:
                     future.result()
+                    finished(waiting.pop(future))
             failed = False
         except BrokenProcessPool as error:
             raise MMFairseqError(

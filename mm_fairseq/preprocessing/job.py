@@ -19,6 +19,7 @@ from ..media.bounds import Limits
 from ..media.child import reader
 from ..media.faces import FACES, single_threaded
 from ..media.text import tokenizer_files
+from .budget import Budget
 from .description import begin, compare, describe, finish
 from .disk import disk_errors
 from .items import READERS, Items, Settings
@@ -36,15 +37,17 @@ class Job:
         prepared: the folder that `prepare` wrote.
         data_bin: the folder written to.
         settings: how.
+        budget: stop where too many utterances cannot be used, see `budget`.
 
     Raises:
         MMFairseqError: the corpus or an option is not usable.
     """
 
-    def __init__(self, prepared: str | os.PathLike, data_bin: Path, settings: Settings) -> None:
+    def __init__(self, prepared: str | os.PathLike, data_bin: Path, settings: Settings, budget: bool = True) -> None:
         _check_settings(settings)
         self.data_bin, self.corpus = data_bin, Prepared.read(prepared)
         self.rows = self.corpus.manifest.utterances
+        self.budget = Budget(self.corpus) if budget else None
         self.settings = settings.for_rows(len(self.rows))
         self.streams = choose_streams(self.corpus.manifest, self.settings)
         self.size = self.settings.shard_size or 256
@@ -97,7 +100,7 @@ class Job:
 
     def finish(self) -> list[str]:
         """Write what is known once all shards are there; returns the summary, in lines. `data_bin` must be held."""
-        return finish(self.data_bin, self.corpus, self.meta, self.streams, self.problems())
+        return finish(self.data_bin, self.corpus, self.meta, self.streams, self.problems(), self.budget is not None)
 
     def part(self, shard: int) -> list[Utterance]:
         """The rows of a shard."""
@@ -158,12 +161,25 @@ class Job:
 
     def problems(self) -> list[Problem]:
         """Of all shards, in manifest order."""
+        return [problem for shard in range(len(self.sizes)) for problem in self.problems_of(shard)]
+
+    def problems_of(self, shard: int) -> list[Problem]:
+        """Of a shard, in manifest order."""
         found: dict[str, list[Problem]] = {}
-        for shard in range(len(self.sizes)):
-            for stream in self.streams:
-                for entry in open_shard(self.data_bin / stream, shard)[1]["notes"]["problems"]:
-                    found.setdefault(entry["id"], []).append(Problem(**entry))
-        return [problem for row in self.rows for problem in found.get(row.id, ())]
+        for stream in self.streams:
+            for entry in open_shard(self.data_bin / stream, shard)[1]["notes"]["problems"]:
+                found.setdefault(entry["id"], []).append(Problem(**entry))
+        return [problem for row in self.part(shard) for problem in found.get(row.id, ())]
+
+    def check_budget(self, shard: int) -> None:
+        """Count what was found in a shard, where it is there.
+
+        Raises:
+            MMFairseqError: it is too much, together with what was counted before.
+        """
+        if self.budget and self.is_done(shard):
+            first = shard * self.size
+            self.budget.add(range(first, first + self.sizes[shard]), self.problems_of(shard))
 
 
 def _check_settings(settings: Settings) -> None:

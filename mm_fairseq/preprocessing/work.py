@@ -48,7 +48,14 @@ def count(work: Work, shards: Iterable[int]) -> int:
     return sum(work.sizes[shard] for shard in shards)
 
 
-def make(work: Work, own: Sequence[int], workers: int, share: Share, what: str) -> int:
+def make(
+    work: Work,
+    own: Sequence[int],
+    workers: int,
+    share: Share,
+    what: str,
+    finished: Callable[[int], object] = lambda shard: None,
+) -> int:
     """Make those of some shards that are not done, whoever else is at them.
 
     Args:
@@ -57,11 +64,14 @@ def make(work: Work, own: Sequence[int], workers: int, share: Share, what: str) 
         workers: number of processes.
         share: who makes them, for the bar.
         what: the name of the bar.
+        finished: called with each of them that is there, before or after; what it raises ends the work.
 
     Returns:
         The number of utterances that were not there before.
     """
     todo = [shard for shard in own if not work.is_done(shard)]
+    for shard in sorted({*own} - {*todo}):
+        finished(shard)
     fresh = count(work, todo)
     single_threaded()  # before workers are forked: OpenCV's threads would not live on in them
     try:
@@ -71,7 +81,7 @@ def make(work: Work, own: Sequence[int], workers: int, share: Share, what: str) 
             if left:
                 process, total = partial(make_one, work, wait=wait), count(work, own)
                 done = total - count(work, left)
-                run_shards(process, left, workers, total, done, f"{share.told}{what}", share.local_rank)
+                run_shards(process, left, workers, total, done, f"{share.told}{what}", share.local_rank, finished)
     finally:
         for shard in own:
             sweep(work, shard)

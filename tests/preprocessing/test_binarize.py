@@ -111,13 +111,13 @@ def test_a_modality_that_is_wholly_lost_is_an_error(corpus, tmp_path):
     with pytest.raises(
         MMFairseqError, match=r"audio: none of 12 .*u00: .*no such file.*leave audio out of --modalities"
     ):
-        binarize(corpus.write(), tmp_path / "bin", Settings())
+        binarize(corpus.write(), tmp_path / "bin", Settings(), budget=False)
 
 
 def test_nothing_left(corpus, tmp_path):
     corpus.rows = [replace(row, audio=f"no/{row.audio}", text="") for row in corpus.rows]
     with pytest.raises(MMFairseqError, match=r"no utterance is left of 12.*u00: audio: .*no such file"):
-        binarize(corpus.write(), tmp_path / "bin", SMALL)
+        binarize(corpus.write(), tmp_path / "bin", SMALL, budget=False)
     assert not meta(tmp_path / "bin")["complete"]
     assert len(problems(tmp_path / "bin")) == 12
 

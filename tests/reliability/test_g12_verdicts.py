@@ -18,7 +18,6 @@ from mm_fairseq.preprocessing.items import Settings
 from mm_fairseq.targets import Target, write_targets
 
 KEYS = ["id", "path", "sha256", "stage", "verdict", "code", "error", "decoder", "labelled_in"]
-NO_BUDGET: dict = {}
 SMALL = Settings(modalities=("audio", "text"), tokenizer="chars", shard_size=4)
 
 GOOD, SILENT, SHORT, CUT, NOISE, EMPTY, GONE, FOLDER, NONE = range(9)
@@ -67,7 +66,7 @@ def write(folder, sounds, texts, seed=0):
 def check(folder, sounds, texts):
     """What `binarize` says, against what is known of the recordings."""
     prepared, rows = write(folder, sounds, texts)
-    summary = binarize(prepared, folder / "bin", SMALL, **NO_BUDGET)
+    summary = binarize(prepared, folder / "bin", SMALL, budget=False)
     lines = [json.loads(line) for line in (folder / "bin/quarantine.jsonl").read_text().splitlines()]
     assert all(list(line) == KEYS for line in lines)
     found = {(line["id"], line["stage"]): line for line in lines}
@@ -122,7 +121,7 @@ def test_the_verdicts_do_not_depend_on_who_makes_the_shards(tmp_path):
     sounds = [GOOD, CUT, NOISE, GONE, EMPTY, NONE, SHORT, GOOD] * 2
     prepared, _ = write(tmp_path, sounds, [True] * 16)
     for workers in (1, 2, 3):
-        binarize(prepared, tmp_path / f"bin{workers}", SMALL, workers, **NO_BUDGET)
+        binarize(prepared, tmp_path / f"bin{workers}", SMALL, workers, budget=False)
     first, *others = [(tmp_path / f"bin{workers}/quarantine.jsonl").read_bytes() for workers in (1, 2, 3)]
     assert first
     assert others == [first, first]

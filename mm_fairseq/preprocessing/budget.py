@@ -1,0 +1,124 @@
+"""How much of a corpus may turn out bad before `binarize` stops: a run gone wrong is not to go on for days.
+
+A bad utterance loses something that its manifest promises. A modality that it never had, or a face that was not found,
+is no loss.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import MMFairseqError
+from ..targets import SEPARATOR, kind_of
+from .prepared import Prepared
+from .quarantine import Problem
+
+# More than the larger of the two is too much: a number that any corpus may lose, and a share.
+ALL = 10, 0.001
+GROUP = 5, 0.01  # of the utterances of one class, or of one split
+IN_A_ROW = 100  # more than that, in the order of the manifest
+SHOWN = 3
+
+
+def is_bad(problem: Problem) -> bool:
+    """Whether an utterance loses what its manifest promises."""
+    return problem.code != "no_face" and not problem.code.startswith("empty_")
+
+
+class Budget:
+    """Counts bad utterances, part by part of a corpus and in any order.
+
+    Args:
+        corpus: what is binarized.
+    """
+
+    def __init__(self, corpus: Prepared) -> None:
+        self.corpus, self.rows = corpus, corpus.manifest.utterances
+        self.kinds = [kind for kind in map(kind_of, corpus.targets) if kind.classes]
+        self.bad = np.zeros(len(self.rows), bool)
+        self.lost: Counter[str] = Counter()
+        self.problems: list[Problem] = []
+
+    def add(self, rows: range, problems: Iterable[Problem]) -> None:
+        """Take in what was found in some rows of the manifest.
+
+        Raises:
+            MMFairseqError: it is too much, all rows so far taken together.
+        """
+        found = [problem for problem in problems if is_bad(problem)]
+        names = {problem.id for problem in found}
+        fresh = np.array([row for row in rows if self.rows[row].id in names and not self.bad[row]], np.int64)
+        if not len(fresh):
+            return
+        self.problems += found
+        self.bad[fresh] = True
+        for row in fresh.tolist():
+            self.lost.update(self._classes(row))
+        for name, members in self.splits.items():
+            places = np.searchsorted(members, fresh).clip(max=len(members) - 1)
+            self.lost[name] += int((members[places] == fresh).sum())
+        if told := next(self._exceeded(fresh), ""):
+            raise MMFairseqError(f"{told}: {self._examples()}. {ADVICE}")
+
+    @cached_property
+    def classes(self) -> Counter[str]:
+        """How many utterances there are of each class of each target."""
+        return Counter(name for row in range(len(self.rows)) for name in self._classes(row))
+
+    @cached_property
+    def splits(self) -> dict[str, np.ndarray]:
+        """Numbers of the rows of each split, ascending."""
+        splits = self.corpus.splits.items()
+        return {"/".join(place): np.sort(np.array(rows, np.int64)) for place, rows in splits if rows}
+
+    def _classes(self, row: int) -> list[str]:
+        labels = self.rows[row].labels
+        found = []
+        for kind in self.kinds:
+            text = labels.get(kind.target.name, "")
+            parts: Collection[str] = text.split(SEPARATOR) if kind.sets else [text]
+            found += [f"{kind.target.name}={part}" for part in parts if part]
+        return found
+
+    def _exceeded(self, fresh: np.ndarray) -> Iterator[str]:
+        """What is too much, in words."""
+        bad, whole = int(self.bad.sum()), len(self.rows)
+        if bad > _allowed(ALL, whole):
+            yield f"{bad} of {whole} utterances cannot be used as the manifest says, more than {_words(ALL, whole)}"
+        for name, count in self.lost.items():
+            total = len(self.splits[name]) if name in self.splits else self.classes[name]
+            if count > _allowed(GROUP, total):
+                yield (
+                    f"{count} of the {total} utterances of {name} cannot be used as the manifest says, more than "
+                    f"{_words(GROUP, total)}"
+                )
+        first, last = max(0, int(fresh[0]) - IN_A_ROW), int(fresh[-1]) + IN_A_ROW + 1
+        edges = np.flatnonzero(np.diff(self.bad[first:last].astype(np.int8), prepend=0, append=0))
+        for start, end in edges.reshape(-1, 2).tolist():
+            if end - start > IN_A_ROW:
+                yield (
+                    f"{end - start} utterances in a row cannot be used as the manifest says, from "
+                    f"{self.rows[first + start].id!r} on, more than {IN_A_ROW}"
+                )
+
+    def _examples(self) -> str:
+        codes = Counter(problem.code for problem in self.problems)
+        counts = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+        told = "; ".join(f"{problem.id}: {problem.stage}: {problem.error}" for problem in self.problems[:SHOWN])
+        return f"{counts}; {told}"
+
+
+ADVICE = (
+    "Mend that and start anew with --overwrite; or see it through with --no-budget, and with --resume to take up what "
+    "is finished"
+)
+
+
+def _allowed(limit: tuple[int, float], of: int) -> float:
+    return max(limit[0], limit[1] * of)
+
+
+def _words(limit: tuple[int, float], of: int) -> str:
+    return str(limit[0]) if limit[0] >= limit[1] * of else f"{limit[1]:.1%}"
