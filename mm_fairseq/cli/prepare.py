@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..corpora import CORPORA, ParsedCorpus, base, label_map
+from ..corpora import CORPORA, ParsedCorpus, base, label_map, writing
 from ..preprocessing.audit import Leak, audit
 from ..report import account as pages
 from ..tables import Table, to_json
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Parse the corpus, compare the counts, audit it, write OUT, show the account; 0, or 1 where splits leak."""
-    base.check_free(args.out, args.overwrite)
+    writing.check_free(args.out, args.overwrite)
     names = label_map.read(args.label_map) if args.label_map else None
     prepared = CORPORA.get(args.corpus)().parse(Path(os.path.abspath(args.raw)), args)
     base.check_counts(prepared, getattr(args, "accept_counts", False))
@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
         prepared = label_map.apply(prepared, names)
     found: dict[str, Any] = {}
 
-    def examine(folder: Path, account: dict[str, Any]) -> Mapping[str, str]:
-        found.update(_examine(prepared, folder, account, args.accept_leaks))
+    def examine(place: Path, account: dict[str, Any]) -> Mapping[str, str]:
+        found.update(_examine(prepared, place, account, args.accept_leaks))
         return {"audit.json": to_json(found), "account.html": pages.page(account, found)}
 
     try:
-        account = base.write(args.corpus, prepared, args.out, args.overwrite, examine)
+        account = writing.write(args.corpus, prepared, args.out, args.overwrite, examine)
     except Leak as error:
         sys.stderr.write(f"mm-fairseq prepare: error: {error}\n")
         return 1
@@ -65,13 +65,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _examine(prepared: ParsedCorpus, folder: Path, account: dict[str, Any], accept: bool) -> dict[str, Any]:
+def _examine(prepared: ParsedCorpus, place: Path, account: dict[str, Any], accept: bool) -> dict[str, Any]:
     """The audit, which is told in the account too.
 
     Raises:
         Leak: there are leaks and `accept` is False.
     """
-    result = audit(prepared, folder / prepared.manifest.root)
+    result = audit(prepared, place / prepared.manifest.root)
     if result.leaks and not accept:
         rest = len(result.leaks) - SHOWN
         raise Leak(

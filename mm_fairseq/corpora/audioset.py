@@ -88,8 +88,8 @@ class AudioSet(Corpus):
         parser.add_argument(
             "--accept-missing",
             action="store_true",
-            help="go on without clips that are empty or git-lfs pointers, without classes that have no clip, and with "
-            "what there is of a clip without sound or without picture",
+            help="go on without clips that are empty or git-lfs pointers, without classes that have no clip, without "
+            "folders that have no segment csv, and with what there is of a clip without sound or without picture",
         )
 
     def parse(self, raw: Path, args: argparse.Namespace) -> ParsedCorpus:
@@ -98,6 +98,7 @@ class AudioSet(Corpus):
         prepared = ParsedCorpus(Manifest(raw, [], []), [], {})
         tables = _tables(raw, args)
         if args.multilabel and any(part in tables for part in FOLDERS):
+            _check_tables(raw, tables, args.accept_missing, prepared)
             clips = self._by_segments(raw, tables, args.whole_videos, prepared)
         elif args.whole_videos:
             raise MMFairseqError("--whole-videos: needs --multilabel and a segment csv, which says where to cut")
@@ -225,6 +226,19 @@ def _tables(raw: Path, args: argparse.Namespace) -> dict[str, Path]:
     return found
 
 
+def _check_tables(raw: Path, tables: dict[str, Path], accept: bool, prepared: ParsedCorpus) -> None:
+    """Raises MMFairseqError for a folder of clips without its segment csv, unless `accept`; counts what is left out."""
+    for part in FOLDERS:
+        left = [] if part in tables else _mp4((raw / part).rglob("*"))
+        if not left:
+            continue
+        told = f"{raw / part}: {len(left)} clips without a segment csv, {TABLES[f'{part}-csv'][0]}"
+        if not accept:
+            raise MMFairseqError(f"{told}; --{part}-csv FILE names it, --accept-missing goes on without them")
+        prepared.notes.append(f"accepted: {told}")
+        prepared.excluded["no segment csv"] = len(left)
+
+
 def _clip(file: Path, part: str, row: Segment, whole: bool) -> Clip:
     cut = whole and file.stem == row.video
     return Clip(file, part, row.video, row.events, (row.start or None, row.end) if cut else (None, None))
@@ -250,7 +264,7 @@ def _class_root(folder: Path) -> Path:
 
 
 def _mp4(files: Iterable[Path]) -> list[Path]:
-    return sorted(file for file in files if file.suffix.lower() == ".mp4" and file.name[0] != "." and file.is_file())
+    return sorted(file for file in files if file.suffix.lower() == ".mp4" and file.name[0] != "." and not file.is_dir())
 
 
 def _name(file: Path) -> str:

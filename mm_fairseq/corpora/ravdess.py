@@ -112,7 +112,7 @@ def find_files(raw: Path) -> dict[str, Files]:
     """
     found: dict[str, Files] = {}
     for file in sorted(raw.rglob("Actor_*/*")):
-        if file.name[0] == "." or file.suffix.lower() not in ENDINGS.values() or not file.is_file():
+        if file.name[0] == "." or file.suffix.lower() not in ENDINGS.values() or file.is_dir():
             continue
         match = _NAME.fullmatch(file.stem)
         if not match or file.suffix.lower() != ENDINGS[match[1]] or _impossible(match[2]):

@@ -145,6 +145,8 @@ def collect(entries: Sequence[Entry], root: Path, args: argparse.Namespace) -> P
         raise MMFairseqError(
             f"{'; '.join(told)}; --root DIR reads them elsewhere, --accept-missing goes on without{hint}"
         )
+    if told and not prepared.manifest.utterances:
+        raise MMFairseqError(f"no recording is there: {'; '.join(told)}; --root DIR reads them elsewhere")
     prepared.notes += [f"accepted: {each}" for each in told]
     if faults:
         prepared.excluded["no recording"] = sum(map(len, faults.values()))

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import writing
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest
 from mm_fairseq.targets import kind_of, read_targets
@@ -176,6 +176,26 @@ def test_rows_without_any_clip(audioset, parse):
         parse("audioset", audioset, "--multilabel")
 
 
+def test_a_folder_without_its_segment_csv(audioset, parse):
+    (audioset / "balanced_train_segments.csv").unlink()
+    told = r"train: 17 clips without a segment csv, balanced_train_segments.csv"
+    with pytest.raises(MMFairseqError, match=rf"{told}; --train-csv FILE names it, --accept-missing"):
+        parse("audioset", audioset, "--multilabel")
+    prepared = parse("audioset", audioset, "--multilabel", "--accept-missing")
+    assert prepared.excluded == {"no segment csv": 17}
+    assert len(prepared.manifest.utterances) == 4
+    parse("audioset", audioset)
+
+
+def test_a_clip_that_is_a_link_to_nowhere(audioset, parse):
+    file = next((audioset / "train").rglob("*.mp4"))
+    file.unlink()
+    file.symlink_to("gone.mp4")
+    with pytest.raises(MMFairseqError, match=rf"{file.name}: no such file: copy or fetch it"):
+        parse("audioset", audioset)
+    assert parse("audioset", audioset, "--accept-missing").excluded["nothing in the file"] == 1
+
+
 def test_clips_in_no_row_are_told(audioset, parse, clips):
     shutil.copyfile(clips / "both.mp4", audioset / "train" / BETWEEN / DOG / "video_99_start_0_end_10.mp4")
     prepared = parse("audioset", audioset, "--multilabel")
@@ -289,7 +309,7 @@ def test_wrong_folders(tmp_path, parse):
 
 def test_the_prepared_folder(audioset, parse, tmp_path):
     prepared = parse("audioset", audioset, "--multilabel")
-    account = base.write("audioset", prepared, tmp_path / "out")
+    account = writing.write("audioset", prepared, tmp_path / "out")
     assert account["targets"]["events"] == {CAR: 10, DOG: 11}
     assert account["modalities"] == {"audio": 20, "text": 0, "video": 20}
     assert account["excluded"] == {"missing clips of balanced_train_segments.csv": 1}

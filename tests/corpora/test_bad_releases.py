@@ -7,7 +7,8 @@ import csv
 
 import pytest
 
-from mm_fairseq.corpora import CORPORA, base
+from mm_fairseq.corpora import CORPORA
+from mm_fairseq.corpora.account import account as count
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.toy import features, fluent_speech_commands, korean_vat, lists, table
 
@@ -191,7 +192,7 @@ def test_the_account_adds_up(broken, toys, corpus):
     if corpus == "fluent_speech_commands":
         pattern, content, options = "wavs/*/*/*.wav", "", ["--accept-missing"]
     prepared = broken(corpus, pattern, content, *options)
-    account = base.account(corpus, prepared)
+    account = count(corpus, prepared)
     listed = TOYS[corpus].MINIMUM
     if corpus == "table":
         with open(toys(corpus) / "table.csv", encoding="utf-8", newline="") as file:

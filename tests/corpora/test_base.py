@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_fairseq.corpora import CORPORA, Corpus, ParsedCorpus, base
+from mm_fairseq.corpora import CORPORA, Corpus, ParsedCorpus, base, writing
+from mm_fairseq.corpora.account import account as count
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import COLUMNS, CONTEXT, FEATURES, TEXT_ASR, Manifest, Utterance
 from mm_fairseq.targets import Target, read_targets
@@ -34,7 +35,7 @@ def test_every_corpus_keeps_the_contract(name):
 
 def test_the_folder(tmp_path):
     out = tmp_path / "new" / "out"
-    base.write("toy", make(), out)
+    writing.write("toy", make(), out)
     assert sorted(snapshot(out)) == [
         "account.json",
         "manifest.tsv",
@@ -54,7 +55,7 @@ def test_the_account(tmp_path):
         name: {fold: {"train": ["a"], "valid": ["b"], "test": ["c"]} for fold in ("2", "1")}
         for name in ("second", "first")
     }
-    returned = base.write(
+    returned = writing.write(
         "toy", make(protocols=protocols, excluded={"xxx": 2}, published={"all": 3}, seen={"all": 3}), tmp_path
     )
     account = json.loads((tmp_path / "account.json").read_text())
@@ -87,7 +88,7 @@ def test_the_account_counts_members_of_sets_votes_and_attributes():
     target = Target("t", "multilabel", ("p", "q", "r"), votes="t_votes")
     fold = {"train": ["a", "b"], "valid": ["c"], "test": ["d"]}
     parsed = ParsedCorpus(Manifest(Path("/data"), ["t", "t_votes", "sex"], rows), [target], {"official": {"1": fold}})
-    account = base.account("toy", parsed)
+    account = count("toy", parsed)
     assert account["targets"] == {"t": {"p": 1, "q": 2, "r": 0, "|": 1, "": 1}}
     assert account["votes"] == {"t": {"utterances": 3, "mean": round(2.5 / 3, 6)}}
     assert account["attributes"] == {"sex": {"": 1, "f": 2, "m": 1}}
@@ -96,18 +97,18 @@ def test_the_account_counts_members_of_sets_votes_and_attributes():
 
 def test_an_empty_split_is_written_and_noted(tmp_path):
     prepared = make(protocols={"official": {"1": {"train": ["a", "b"], "test": ["c"]}}})
-    base.write("toy", prepared, tmp_path)
+    writing.write("toy", prepared, tmp_path)
     assert (tmp_path / "splits/official/1/valid").read_text() == ""
     assert prepared.notes == ["protocol 'official', fold '1': no utterances in valid"]
 
 
 def test_overwrite_is_asked_for(tmp_path):
-    base.write("toy", make(), tmp_path)
+    writing.write("toy", make(), tmp_path)
     before = snapshot(tmp_path)
     with pytest.raises(MMFairseqError, match="already a prepared folder; --overwrite"):
-        base.write("toy", make(), tmp_path)
+        writing.write("toy", make(), tmp_path)
     assert snapshot(tmp_path) == before
-    base.write(
+    writing.write(
         "toy",
         make(protocols={"other": {"1": {"train": ["a"], "valid": ["b"], "test": ["c"]}}}),
         tmp_path,
@@ -119,19 +120,19 @@ def test_overwrite_is_asked_for(tmp_path):
 def test_other_files_are_never_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(MMFairseqError, match=r"holds other files \(thesis.tex\)"):
-        base.write("toy", make(), tmp_path, overwrite=True)
+        writing.write("toy", make(), tmp_path, overwrite=True)
     with pytest.raises(MMFairseqError, match="is a file"):
-        base.write("toy", make(), tmp_path / "thesis.tex")
+        writing.write("toy", make(), tmp_path / "thesis.tex")
 
 
 def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path):
     out = tmp_path / "out"
-    base.write("toy", make(), out)
+    writing.write("toy", make(), out)
     before = snapshot(out)
     bad = make()
     bad.manifest.utterances[0] = Utterance("a", text="two\tfields")
     with pytest.raises(MMFairseqError, match="tab"):
-        base.write("toy", bad, out, overwrite=True)
+        writing.write("toy", bad, out, overwrite=True)
     assert snapshot(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -147,7 +148,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path):
 )
 def test_bad_protocols(tmp_path, protocols, reason):
     with pytest.raises(MMFairseqError, match=reason):
-        base.write("toy", make(protocols=protocols), tmp_path / "out")
+        writing.write("toy", make(protocols=protocols), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -166,30 +167,30 @@ def test_a_target_with_the_name_of_a_column(tmp_path, name, reason):
     prepared.targets[0] = Target(name, "single", ("no", "yes"))
     prepared.manifest.extra[0] = name
     with pytest.raises(MMFairseqError, match=reason):
-        base.write("toy", prepared, tmp_path / "out")
+        writing.write("toy", prepared, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_attribute_with_the_name_of_a_column(tmp_path):
     prepared = make()
     prepared.manifest.extra += [CONTEXT, TEXT_ASR]
-    base.write("toy", prepared, tmp_path / "out")
+    writing.write("toy", prepared, tmp_path / "out")
     prepared.manifest.extra.append("speaker")
     with pytest.raises(MMFairseqError, match="column 'speaker': a target or an attribute can't have the name"):
-        base.write("toy", prepared, tmp_path / "other")
+        writing.write("toy", prepared, tmp_path / "other")
 
 
 @pytest.mark.parametrize("apart", [{"official": ("speaker",)}, {"other": ("speakers",)}])
 def test_a_promise_that_nobody_knows_is_a_fault_of_the_parser(tmp_path, apart):
     with pytest.raises(AssertionError, match="promises what nobody knows"):
-        base.write("toy", make(apart=apart), tmp_path / "out")
+        writing.write("toy", make(apart=apart), tmp_path / "out")
 
 
 def test_a_corpus_without_utterances_is_an_error(tmp_path):
     prepared = make(protocols={})
     prepared.manifest.utterances.clear()
     with pytest.raises(MMFairseqError, match="no utterance is left"):
-        base.write("toy", prepared, tmp_path / "out")
+        writing.write("toy", prepared, tmp_path / "out")
 
 
 def test_texts_of_any_encoding_are_read(tmp_path):

@@ -5,7 +5,7 @@ import pandas
 import pytest
 from cmu_files import MMSA_HEADER, MMSA_ROWS, POINTER, mmsa, mosi, text, write_media
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.errors import MMFairseqError
 
 CORPORA = ("cmu_mosi", "cmu_mosei")
@@ -39,7 +39,7 @@ def test_rows(raw, parse, corpus, tmp_path):
     assert (found["007_00"].start, found["007_00"].audio) == (None, "Raw/007/00.mp4")
     assert [target.name for target in prepared.targets] == ["sentiment"]
     assert prepared.details == {"videos": 3}
-    base.write(corpus, prepared, tmp_path / "out")
+    writing.write(corpus, prepared, tmp_path / "out")
 
 
 def test_single_labels(tmp_path, parse, media):
@@ -158,7 +158,7 @@ def test_feature_files(tmp_path, parse, corpus):
     assert prepared.seen == {"train": 2, "valid": 2, "test": 2}
     with pytest.raises(MMFairseqError, match="counts differ from the published ones: train 2 instead of"):
         base.check_counts(prepared)
-    base.write(corpus, prepared, tmp_path / "out")
+    writing.write(corpus, prepared, tmp_path / "out")
     stored = np.load(tmp_path / "out/files" / second.features)
     assert {name: stored[name].shape for name in stored} == {"audio": (2, 3), "text": (4, 3), "video": (4, 3)}
 

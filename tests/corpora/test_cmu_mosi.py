@@ -4,7 +4,7 @@ import h5py
 import pytest
 from cmu_files import POINTER, mosi, put, text, write_media
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.corpora.cmu_mosi import LABELS, SEQUENCE, standard_fold
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest
@@ -47,7 +47,7 @@ def test_published_sizes_are_compared(raw, parse, tmp_path):
     assert prepared.published == {"train": 1284, "valid": 229, "test": 686}
     with pytest.raises(MMFairseqError, match="train 2 instead of 1284; valid 1 instead of 229; test 1 instead of 686"):
         base.check_counts(prepared)
-    base.write("cmu_mosi", prepared, tmp_path / "out")
+    writing.write("cmu_mosi", prepared, tmp_path / "out")
     assert Manifest.read(tmp_path / "out/manifest.tsv").utterances == prepared.manifest.utterances
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.corpora.crema_d import ACTORS, CLASSES, KNOWN_BAD, LETTERS, PUBLISHED, SENTENCES, by_actor
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
@@ -276,7 +276,7 @@ def test_folds_of_a_part_are_those_of_the_whole():
 
 def test_the_prepared_folder(crema_d, parse, tmp_path):
     prepared = parse("crema_d", crema_d)
-    account = base.write("crema_d", prepared, tmp_path / "out")
+    account = writing.write("crema_d", prepared, tmp_path / "out")
     assert account["votes"] == {"emotion": {"utterances": 6, "mean": round(56 / 6, 6)}}
     assert account["attributes"]["sex"] == {"Female": 3, "Male": 3}
     assert list(account["splits"]) == ["by_actor"]

@@ -234,6 +234,12 @@ def test_an_utterance_in_two_lists_is_accepted_as_a_leak(raw, tmp_path, capsys):
     assert replace(rows[f"test/{key}"], id=key) == rows[key]
 
 
+def test_all_recordings_are_missing(raw, parse):
+    shutil.rmtree(raw.parent.parent / "downloads")
+    with pytest.raises(MMFairseqError, match=r"no recording is there: .*jsonl:1: .*no such file \(and 39 more\)"):
+        parse("emobox", raw, "--accept-missing")
+
+
 def test_recordings_that_hold_nothing(raw, parse):
     first, second, *_ = sorted((raw.parent.parent / "downloads").rglob("*.wav"))
     first.write_bytes(b"")

@@ -5,7 +5,7 @@ import wave
 
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.corpora.fluent_speech_commands import CLASSES, PUBLISHED
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import normalised
@@ -261,6 +261,6 @@ def test_further_labels_and_missing_or_empty_recordings_can_be_accepted(corpus, 
 
 
 def test_it_is_written(corpus, parse, tmp_path):
-    account = base.write("fluent_speech_commands", parse("fluent_speech_commands", corpus), tmp_path / "out")
+    account = writing.write("fluent_speech_commands", parse("fluent_speech_commands", corpus), tmp_path / "out")
     assert [each["name"] for each in account["protocols"]] == ["official", "unseen_speakers", "unseen_phrasings"]
     assert (tmp_path / "out/splits/unseen_speakers/3/test").read_text().strip()

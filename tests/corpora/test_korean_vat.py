@@ -1,13 +1,7 @@
 """Frames and recordings of the Korean corpus: rows, protocols, exported samples, recognised text, errors."""
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 import unicodedata
 
 import numpy as np
@@ -16,7 +10,7 @@ import pytest
 import soundfile
 
 from mm_fairseq.cli import main
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import writing
 from mm_fairseq.corpora._vat_frames import EMOTIONS, samples_of
 from mm_fairseq.corpora.frames import sentence_of
 from mm_fairseq.corpora.korean_vat import BLOCKS, by_script
@@ -354,31 +348,5 @@ def test_what_fails_while_files_are_written_leaves_nothing(raw, parse, tmp_path)
 
     parsed.files = {**parsed.files, "last.flac": fail}
     with pytest.raises(OSError, match="No space left"):
-        base.write("korean_vat", parsed, tmp_path / "out")
+        writing.write("korean_vat", parsed, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if path.name != "raw"]
-
-
-def test_a_killed_run_leaves_nothing_in_its_place_and_is_swept(tmp_path):
-    code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom mm_fairseq.corpora import base, ParsedCorpus\n"
-        "from mm_fairseq.manifest import Manifest, Utterance\n"
-        "kill = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "rows = Manifest(Path('files'), [], [Utterance('a', text='x')])\n"
-        "files = {'a': lambda path: path.write_text('x')} | ({'b': kill} if sys.argv[2] == 'kill' else {})\n"
-        "base.write('x', ParsedCorpus(rows, [], {}, files=files), Path(sys.argv[1]))\n"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path / "out")]
-    assert subprocess.run([*words, "kill"], check=False).returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    (killed,) = tmp_path.iterdir()
-    number = killed.name.split(".")[-2]
-    assert killed.name == f".out.{socket.gethostname()}.{number}.tmp"
-    living, foreign = (
-        tmp_path / f".out.{name}.tmp" for name in (f"{socket.gethostname()}.{os.getpid()}", f"host.{number}")
-    )
-    living.mkdir()
-    foreign.mkdir()
-    time.sleep(0.01)
-    assert subprocess.run([*words, "finish"], check=False).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, foreign.name, "out"])
-    assert (tmp_path / "out" / "files" / "a").read_text() == "x"

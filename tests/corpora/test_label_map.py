@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_fairseq.corpora import base, label_map
+from mm_fairseq.corpora import base, label_map, writing
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
 from mm_fairseq.targets import Target, kind_of
@@ -117,7 +117,7 @@ def test_what_was_left_out_before_stays_counted_and_files_of_rows_go_with_them(r
     parsed.manifest.root = Path(base.FILES)
     parsed.files = {row.audio: lambda path: path.write_bytes(b"") for row in rows}
     mapped = label_map.apply(parsed, read('[emotion]\noth = ""\n'))
-    account = base.write("table", mapped, tmp_path / "out")
+    account = writing.write("table", mapped, tmp_path / "out")
     assert account["utterances"] + sum(account["excluded"].values()) == 3 + 4
     assert sorted(path.name for path in (tmp_path / "out/files").iterdir()) == ["u0.wav", "u1.wav"]
 

@@ -6,7 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora import base, meld
+from mm_fairseq.corpora import base, meld, writing
+from mm_fairseq.corpora.account import account as count
+from mm_fairseq.corpora.account import attribute_names
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import CONTEXT, Manifest
 from mm_fairseq.targets import read_targets
@@ -90,7 +92,7 @@ def test_context(raw, parse):
     assert CONTEXT not in plain.manifest.extra
     prepared = parse("meld", raw, "--context", "2")
     assert prepared.manifest.extra[-1] == CONTEXT
-    assert CONTEXT not in base.attribute_names(prepared.manifest, prepared.targets)
+    assert CONTEXT not in attribute_names(prepared.manifest, prepared.targets)
     before: dict[str, list] = {}
     for row in prepared.manifest.utterances:
         said = before.setdefault(row.dialogue, [])
@@ -173,7 +175,7 @@ def test_clips_known_to_be_bad_keep_their_words(raw, parse):
     for name in meld.KNOWN_BAD:
         row = rows(prepared)[name]
         assert (row.text, row.audio, row.video) == ("Well?", "", "")
-    assert base.account("meld", prepared)["utterances"] == COUNT + 2
+    assert count("meld", prepared)["utterances"] == COUNT + 2
     shutil.copyfile(raw / "dev_splits_complete/dia0_utt0.mp4", raw / "dev_splits_complete/dia110_utt7.mp4")
     assert rows(parse("meld", raw))["dev_dia110_utt7"].video  # somebody cut it anew
 
@@ -243,7 +245,7 @@ def test_counts_are_compared(raw, parse):
 
 def test_the_prepared_folder(raw, parse, tmp_path):
     prepared = parse("meld", raw, "--context", "3")
-    account = base.write("meld", prepared, tmp_path / "out")
+    account = writing.write("meld", prepared, tmp_path / "out")
     assert account["modalities"] == {"audio": COUNT, "text": COUNT, "video": COUNT}
     assert list(account["attributes"]) == ["season"]
     assert Manifest.read(tmp_path / "out/manifest.tsv").utterances == prepared.manifest.utterances

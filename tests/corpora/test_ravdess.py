@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.corpora.ravdess import ACTORS, CLASSES, PUBLISHED, by_actor
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
@@ -227,7 +227,7 @@ def test_folds_by_actor():
 
 def test_the_prepared_folder(ravdess, parse, tmp_path):
     prepared = parse("ravdess", ravdess)
-    account = base.write("ravdess", prepared, tmp_path / "out")
+    account = writing.write("ravdess", prepared, tmp_path / "out")
     assert account["attributes"]["sex"] == {"female": 3, "male": 1}
     assert list(account["splits"]) == ["by_actor"]
     assert Manifest.read(tmp_path / "out/manifest.tsv").utterances == prepared.manifest.utterances

@@ -78,24 +78,6 @@ def test_several_targets_and_kinds(tmp_path, parse):
     assert "target 'mood': 1 of 3 utterances have no label" in prepared.notes
 
 
-def test_numbers_that_are_taken_for_classes_are_told(tmp_path, parse):
-    hint = "all 3 labels are numbers: where they were measured and are no names, give --target arousal=label:regression"
-    rows = [
-        f"{name}.wav,w,s,{split},{label}"
-        for name, split, label in zip("abcd", ("train",) * 3 + ("test",), "1247"[:3] + "2")
-    ]
-    target = ("--target", "arousal=label")
-    path = table(tmp_path, rows)
-    assert f"target 'arousal': {hint}" in parse("table", path, *COLUMNS, *target).notes
-    for options in (("--target", "arousal=label:regression"), (*target, "--classes", "1,2,4")):
-        assert not any("are numbers" in note for note in parse("table", path, *COLUMNS, *options).notes)
-    path = table(tmp_path, [*rows, "e.wav,w,s,test,-2.5e0"])
-    with pytest.raises(
-        MMFairseqError, match=r"'-2.5e0' stands in test but nowhere in train.*; all 4 labels are numbers"
-    ):
-        parse("table", path, *COLUMNS, *target)
-
-
 def test_sets_of_labels(tmp_path, parse):
     rows = ["a.wav,Speech | Music,x", "b.wav,|,y", "c.wav,,x", "d.wav,Dog|Speech|Dog,"]
     path = table(tmp_path, rows, "path,sounds,place")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import writing
 from mm_fairseq.media.audio import read_audio
 from mm_fairseq.media.video import read_frames
 from mm_fairseq.toy import audioset, crema_d, ravdess
@@ -27,7 +27,7 @@ def test_audioset(tmp_path, parse, options):
     for row in prepared.manifest.utterances[::20]:
         sound, picture = decoded(row, tmp_path, 20)
         assert abs(sound - picture) < 0.12
-    base.write("audioset", prepared, tmp_path / "out")
+    writing.write("audioset", prepared, tmp_path / "out")
 
 
 def test_crema_d(tmp_path, parse, monkeypatch):

@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from mm_fairseq.corpora import base
+from mm_fairseq.corpora import base, writing
 from mm_fairseq.media.audio import read_audio
 from mm_fairseq.media.video import read_frames
 from mm_fairseq.toy import cmu
@@ -21,7 +21,7 @@ def prepared(request, tmp_path, parse, monkeypatch):
     module = import_module(f"mm_fairseq.toy.{corpus}")
     module.write(tmp_path / "raw", COUNT if form != "features" else 30, 2, form)
     found = parse(corpus, tmp_path / "raw" / ("Processed/aligned_50.pkl" if form == "features" else ""))
-    base.write(corpus, found, tmp_path / "out")
+    writing.write(corpus, found, tmp_path / "out")
     return found
 
 
