@@ -39,7 +39,7 @@ def test_a_copy_is_a_file_of_its_own(saved):
 
 def test_every_flipped_bit_and_every_cut_is_found(saved):
     whole, draw = saved.read_bytes(), random.Random(0)
-    for _ in range(300):
+    for _ in range(150):
         data = bytearray(whole)
         data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         saved.write_bytes(data)
@@ -78,3 +78,76 @@ def test_weights_that_are_no_numbers_and_files_that_are_none(saved, tmp_path):
     assert "first bytes" in checkpoints.check(saved)[0]
     checkpoints.save([1, 2], saved)
     assert "expected a dictionary" in checkpoints.check(saved)[0]
+
+
+def folder_of(folder, **saved):
+    """Checkpoints by name, each with its number of updates."""
+    for name, updates in saved.items():
+        checkpoints.save(state(updates), folder / f"{name}.pt")
+    return folder / "checkpoint_last.pt"
+
+
+def test_the_newest_is_the_one_of_most_updates(tmp_path):
+    last = folder_of(tmp_path, checkpoint_last=9, checkpoint_best=3, checkpoint2=6, checkpoint_3_8=8, other=99)
+    assert checkpoints.newest(last) == (last, {})
+    last.write_bytes(last.read_bytes()[:500])
+    found = checkpoints.newest(last)
+    assert found.path == tmp_path / "checkpoint_3_8.pt"
+    assert found.skipped.keys() == {"checkpoint_last.pt"}
+    content = bytearray((tmp_path / "checkpoint_3_8.pt").read_bytes())
+    content[content.index(state(8)["model"]["weight"].numpy().tobytes())] ^= 1  # of a weight: torch does not notice
+    (tmp_path / "checkpoint_3_8.pt").write_bytes(content)
+    (tmp_path / "checkpoint2.pt").write_bytes(b"")
+    found = checkpoints.newest(last)
+    assert found.path == tmp_path / "checkpoint_best.pt"
+    assert found.skipped.keys() == {"checkpoint_last.pt", "checkpoint_3_8.pt", "checkpoint2.pt"}
+    (tmp_path / "checkpoint_best.pt").unlink()
+    assert checkpoints.newest(last).path is None
+    last.unlink()
+    assert checkpoints.newest(last) == (None, {})
+
+
+def test_what_is_no_state_of_a_training_is_not_gone_on_from(tmp_path):
+    last = folder_of(tmp_path, checkpoint_last=2)
+    checkpoints.save({"model": {}}, tmp_path / "checkpoint_best.pt")
+    last.write_bytes(b"PK")
+    found = checkpoints.newest(last)
+    assert found.path is None
+    assert "not the state of a training" in found.skipped["checkpoint_best.pt"]
+
+
+def test_either_checksum_is_right_while_a_checkpoint_is_replaced(tmp_path, monkeypatch):
+    """Killed before or after the rename, what is there is whole."""
+    last = folder_of(tmp_path, checkpoint_last=1)
+    before = last.read_bytes()
+    written = []
+    monkeypatch.setattr(checkpoints, "_write_sums", lambda path, digests: written.append(digests))
+    checkpoints.save(state(2), last)
+    assert [len(digests) for digests in written] == [2, 1]
+    for content in (before, last.read_bytes()):
+        last.write_bytes(content)
+        checkpoints.sum_file(last).write_text("".join(f"{digest}  {last.name}\n" for digest in written[0]))
+        assert checkpoints.check(last) == []
+
+
+def test_a_damaged_checksum_does_not_cost_a_good_checkpoint(saved):
+    checkpoints.sum_file(saved).write_text("0" * 64 + "  checkpoint_last.pt\n")
+    assert checkpoints.newest(saved).path == saved
+    assert checkpoints.check(saved) == [f"{saved}: not the file that checkpoint_last.pt.sha256 was written for"]
+
+
+def test_what_killed_writers_left_goes_and_nothing_else(saved):
+    folder = saved.parent
+    gone = [".checkpoint_last.pt.tmp", ".checkpoint1.pt.sha256.tmp", "checkpoint1.pt.sha256"]
+    kept = ["other.pt.sha256", ".other.tmp", "checkpoint_last.pt", "checkpoint_last.pt.sha256"]
+    for name in (*gone, *kept[:2]):
+        (folder / name).touch()
+    checkpoints.tidy(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
+
+
+def test_what_is_set_aside_keeps_its_bytes(saved):
+    content = saved.read_bytes()
+    aside = checkpoints.set_aside(saved)
+    assert aside.read_bytes() == content
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint_last.pt.damaged"]

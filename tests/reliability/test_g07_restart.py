@@ -24,6 +24,7 @@ from mm_fairseq.fairseq_compat.checkpoints import CLAIM, resumed_from
 
 SMALL = ["--arch", "ssl_fusion", "--modalities", "text", "--encoder-layers", 1, "--embed-dim", 16]
 SMALL += ["--encoder-ffn-embed-dim", 32, "--batch-size", 8]
+SAVING = ["--save-interval-updates", 1, "--keep-interval-updates", 2, "--keep-last-epochs", 1]
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
 
 
@@ -167,7 +168,7 @@ def test_the_next_ones_are_damaged_too(data_bin, whole, begun, tmp_path):
 def killed_while_saving(data_bin, folder, seed, number=signal.SIGKILL):
     """Start a training that saves after each update; kill it in the middle of some file. Returns which."""
     draw = random.Random(seed)
-    command, left, seen = train(data_bin, folder, "--save-interval-updates", 1), draw.randrange(1, 12), None
+    command, left, seen = train(data_bin, folder, *SAVING), draw.randrange(1, 12), None
     while command.lives:
         now = {path.name for path in folder.glob(".checkpoint*.tmp")} if folder.is_dir() else set()
         if now and now != seen:
@@ -185,7 +186,7 @@ def check_kills(data_bin, whole, tmp_path, seeds, number=signal.SIGKILL):
         at = killed_while_saving(data_bin, folder, seed, number)
         for path in folder.glob("*.pt"):
             assert checkpoints.check(path) == [], at
-        log = train(data_bin, folder, "--save-interval-updates", 1).finish()
+        log = train(data_bin, folder, *SAVING).finish()
         assert "newest that is whole" not in log
         assert clean(folder)
         assert same(folder / LAST, whole / LAST), at
