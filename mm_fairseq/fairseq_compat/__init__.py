@@ -49,6 +49,7 @@ def apply() -> None:
     checkpoint_utils.save_checkpoint = _undefined_is_not_best(checkpoint_utils.save_checkpoint)
     safety.apply()
     checkpoints.apply()
+    checkpoint_utils.torch_persistent_save = safety.of_plain_types(checkpoint_utils.torch_persistent_save)
     if command := sys.modules.get("fairseq_cli.train"):
         command.should_stop_early = _undefined_is_no_stop(command.should_stop_early)  # type: ignore[attr-defined]
     progress_bar.progress_bar = _final_loggers(progress_bar.progress_bar)

@@ -79,6 +79,33 @@ def _safe_globals() -> list[Any]:
     ]
 
 
+def of_plain_types(original: Callable) -> Callable:
+    """Options of optimizers that fairseq still parses by argparse would be saved as a Namespace, scores as NumPy's."""
+
+    @functools.wraps(original)
+    def save(obj: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(obj, dict):
+            obj = {name: value if name in _AS_IT_IS else _plain(value) for name, value in obj.items()}
+        return original(obj, *args, **kwargs)
+
+    return save
+
+
+_AS_IT_IS = {"model", "last_optimizer_state", "criterion", "args"}  # tensors; a form of old
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    elif isinstance(value, omegaconf.DictConfig | omegaconf.ListConfig):
+        value = omegaconf.OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (dict, collections.OrderedDict):
+        return type(value)((key, _plain(each)) for key, each in value.items())
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
 def _trusting_as_told(original: Callable) -> Callable:
     """A training that is resumed or begun from a checkpoint: its own options say whether the file is trusted."""
 

@@ -163,18 +163,20 @@ def _assert_plain(folder):
         assert untrusted.check(path).kind
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_of_every_kind_of_training(data_bin, tmp_path):
-    ways = {
-        "rates": ["--text-backbone", "embedding", "--lr-scheduler", "polynomial_decay", "--total-num-update", 9],
-        "other": ["--optimizer", "adamax", "--adamax-betas", "(0.9, 0.99)", "--patience", 1],
-        "plateau": ["--lr-scheduler", "reduce_lr_on_plateau", "--keep-best-checkpoints", 1],
-        "average": ["--store-ema", "--ema-decay", 0.9],
-    }
-    for name, more in ways.items():
-        run("fairseq-train", data_bin, *TRAIN, *SMALL, *more, "--max-update", 2, "--save-dir", tmp_path / name)
-        _assert_plain(tmp_path / name)
+WAYS = {
+    "adamax": ["--optimizer", "adamax", "--adamax-betas", "(0.9, 0.99)", "--patience", 1],
+    "best": ["--best-checkpoint-metric", "wf1", "--maximize-best-checkpoint-metric", "--keep-best-checkpoints", 1],
+    "schedule": ["--lr-scheduler", "reduce_lr_on_plateau", "--store-ema", "--ema-decay", 0.9],
+    "sgd": ["--optimizer", "sgd", "--lr-scheduler", "polynomial_decay", "--total-num-update", 9],
+}
+
+
+@pytest.mark.parametrize(
+    "way", [way if way in ("adamax", "best") else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
+def test_so_do_those_of_other_kinds_of_training(data_bin, tmp_path, way):
+    train(data_bin, tmp_path, "--max-update", 1, "--batch-size", 8, *WAYS[way])
+    _assert_plain(tmp_path)
 
 
 @pytest.mark.slow
