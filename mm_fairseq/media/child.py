@@ -20,10 +20,10 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import accumulate, pairwise
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +131,7 @@ class Child:
         self._killed: set[Call] = set()
         self._pid = self._number = self._restarts = self._filled = 0
         self._channel: socket.socket | None = None
-        self._finish: weakref.finalize | None = None
+        self._finish: Finalize | None = None  # unlike that of weakref, workers of multiprocessing call it at their end
         self._area: mmap.mmap | None = None
 
     def _mine(self) -> threading.RLock:
@@ -149,7 +149,7 @@ class Child:
         if not self._pid:
             live(theirs, self._area, self._functions, self._limits, self._owner)
         theirs.close()
-        self._finish = weakref.finalize(self, _end, self._pid, self._owner, self._channel)
+        self._finish = Finalize(self, _end, (self._pid, self._channel), exitpriority=0)
 
     def _stop(self) -> int:
         """End the process, if there is one; its exit status, or the signal that ended it, negative."""
@@ -279,11 +279,9 @@ def _fault(path: str, how: int | str, seconds: float) -> _Answer:
     return _Answer("media", ["crashed", f"{path}: the decoder crashed ({name}): a damaged file, or one made to do so"])
 
 
-def _end(pid: int, owner: int, channel: socket.socket) -> int:
-    """End a process that decodes, unless it is another one's; gives how it ended."""
+def _end(pid: int, channel: socket.socket) -> int:
+    """End a process that decodes; gives how it ended."""
     channel.close()
-    if os.getpid() != owner:
-        return 0
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     try:

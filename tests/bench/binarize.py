@@ -15,8 +15,14 @@ has it, `decoded` without the step at all: binarize converts the pictures that i
 `ratio_decoded` are binarize over these; no limit is set for them, and both are higher than `ratio`.
 
 All are CPU-seconds, in turns, so that other programs disturb little. Throughput is wall time and wants a quiet machine
-of two cores or more: `busy` is the share of the run with two workers in which they got no core. The last line is JSON;
-its `ratio` may not be above 1.2, that of `throughput` not below 1.7.
+of two cores or more: `busy` is the share of the run with two workers in which they got no core.
+
+`bounded` compares binarize, which decodes in a process held to bounds, with the same in one process: on the clips, and
+on 2000 sounds of 3 s at 16 kHz in 16 bits, the dearest case, of which no sample has to be computed. Both ratios are
+those of CPU-seconds, children included; `clock` is that of the times on the clock.
+
+The last line is JSON; its `ratio` may not be above 1.2, that of `throughput` not below 1.7, that of `bounded` not above
+1.1.
 """
 
 import argparse
@@ -34,11 +40,14 @@ from typing import Any
 
 import av
 import numpy as np
+import soundfile
 import soxr
 from calibration import scale
 
 from mm_fairseq.manifest import Manifest, Utterance
+from mm_fairseq.media.child import Direct
 from mm_fairseq.media.faces import single_threaded
+from mm_fairseq.preprocessing import job
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.items import SAMPLE_RATE, Settings
 from mm_fairseq.targets import Target, write_targets
@@ -48,7 +57,9 @@ from mm_fairseq.toy.cues import Cue
 
 LIMIT = 1.2
 LEAST = 1.7
+BOUNDED = 1.1
 COPIES = 5
+SOUNDS = 2000
 RATE = 48_000  # Hz
 
 
@@ -68,10 +79,40 @@ def write_corpus(folder: Path, clips: int, size: tuple[int, int], fps: int) -> l
             sound, frames = acted.perform(who, Cue(1, -1), Cue(-1, 1), seconds, fps, size, rng)
             write_clip(path, frames, acted.at_rate(sound, RATE), fps, RATE)
         paths.append(path)
-    rows = [Utterance(path.stem, "train", video=path.name) for path in paths]
+    write_prepared(prepared, raw, [Utterance(path.stem, "train", video=path.name) for path in paths])
+    return paths
+
+
+def write_prepared(prepared: Path, raw: Path, rows: list[Utterance]) -> None:
+    """What `prepare` would write of these rows."""
     Manifest(raw, ["emotion"], rows).write(prepared / "manifest.tsv")
     write_targets(prepared / "targets.json", [Target("emotion", "single", ("happy", "sad"))])
-    return paths
+
+
+def write_sounds(folder: Path, count: int) -> None:
+    """Noise of 3 s in WAV files, each of them ten times, and the prepared folder of them, `prepared-sounds`."""
+    raw, prepared = folder / "sounds", folder / "prepared-sounds"
+    raw.mkdir()
+    prepared.mkdir()
+    rng, rows = np.random.default_rng(0), []
+    for number in range(count):
+        path = raw / f"{number:05}.wav"
+        if number % 10:
+            os.link(raw / f"{number - number % 10:05}.wav", path)
+        else:
+            soundfile.write(path, rng.integers(-9000, 9000, 3 * SAMPLE_RATE).astype(np.int16), SAMPLE_RATE)
+        rows.append(Utterance(path.stem, "train", audio=path.name))
+    write_prepared(prepared, raw, rows)
+
+
+def unbounded(prepared: Path, out: Path) -> None:
+    """Binarize in one process, which decodes too."""
+    reader = job.reader
+    job.reader = lambda functions, *_, **__: Direct(functions)
+    try:
+        binarize(prepared, out, workers=1, overwrite=True)
+    finally:
+        job.reader = reader
 
 
 def read(paths: Sequence[Path], colours: bool = True, threads: int = 0) -> None:
@@ -117,8 +158,12 @@ def measure(folder: Path, paths: Sequence[Path], steps: int) -> dict[str, Any]:
         "reference": lambda: read(paths),
         "one_thread": lambda: read(paths, threads=1),
         "decoded": lambda: read(paths, colours=False),
+        "unbounded": lambda: unbounded(folder / "prepared", folder / "one"),
+        "sounds": lambda: binarize(folder / "prepared-sounds", folder / "sound", workers=1, overwrite=True),
+        "unbounded_sounds": lambda: unbounded(folder / "prepared-sounds", folder / "sound"),
     }
     runs["one"]()
+    runs["sounds"]()
     read(paths[:COPIES])
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(steps):
@@ -145,6 +190,15 @@ def measure(folder: Path, paths: Sequence[Path], steps: int) -> dict[str, Any]:
             "cpu_ratio": cpu["two"] / cpu["one"],
             "busy": max(0.0, 1 - best[0] / (2 * best[1])),
         },
+        "bounded": {
+            "ratio": cpu["one"] / cpu["unbounded"],
+            "clock": wall["one"] / wall["unbounded"],
+            "sounds": {
+                "ratio": cpu["sounds"] / cpu["unbounded_sounds"],
+                "clock": wall["sounds"] / wall["unbounded_sounds"],
+            },
+            "limit": BOUNDED,
+        },
     }
 
 
@@ -162,6 +216,7 @@ def main() -> None:
     single_threaded()
     with tempfile.TemporaryDirectory() as name:
         paths = write_corpus(Path(name), clips, (width, height), args.fps)
+        write_sounds(Path(name), SOUNDS)
         figures = {
             "name": "binarize",
             "unit": "CPU-seconds/clip",
