@@ -63,7 +63,7 @@ def test_binarize(corpus, tmp_path, tree, workers, share):
 def test_what_stands_beside_the_shards(corpus, tmp_path, tree):
     binarize(corpus.write(), tmp_path / "reference", SMALL)
     told = limited(600, binarize, corpus.out, tmp_path / "bin", SMALL)
-    assert told.startswith(f"{tmp_path}/bin: the largest size allowed to a file is reached")
+    assert told.startswith(f"{tmp_path}/bin/meta.json: the largest size allowed to a file is reached")
     assert not list((tmp_path / "bin").rglob("*"))
     binarize(corpus.out, tmp_path / "bin", SMALL)
     assert tree(tmp_path / "bin") == tree(tmp_path / "reference")

@@ -41,6 +41,7 @@ def on_a_disk(tmp_path):
 
         process = FORK.Process(target=run)
         process.start()
+        sender.close()
         answer = receiver.recv()
         process.join()
         if answer is None:

@@ -1,12 +1,13 @@
 """G3: what a reader has open stays as it was through rebuilds; what is opened later is the new one, or is told."""
 
 import hashlib
+import random
 import shutil
 
 import pytest
 from databin_factory import reshard, write_data_bin
 from extract_factory import settings
-from killing import FORK
+from killing import FORK, Killed, settle
 from small_corpus import Corpus, tree
 
 from mm_fairseq.databin import StreamReader, cached_streams
@@ -83,3 +84,34 @@ def test_extract(tmp_path, rebuilds):
         assert reader.sum() == before
         assert tree(out) == wanted
     reader.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_kill_of_a_rebuild_leaves_the_old_one(tmp_path, workers):
+    """Until the new one takes its place, which `resume` sees to."""
+    prepared, out, dice = Corpus(tmp_path, 12).write(), tmp_path / "bin", random.Random(workers)
+    old, new = (Settings(shard_size=size, tokenizer="words") for size in (5, 2))
+    for place, options in ((out, old), (tmp_path / "new", new)):
+        binarize(prepared, place, options)
+    before, wanted = tree(out), tree(tmp_path / "new")
+    run = Killed(tmp_path, tmp_path / "log", binarize, prepared, out, new, workers, overwrite=True)
+    assert not run.end()
+    steps, seen = run.steps.value, set()
+    for at in [*(dice.randrange(3, steps) for _ in range(3)), *range(steps - 4, steps + 1)]:
+        binarize(prepared, out, old, overwrite=True)
+        assert tree(out) == before
+        run = Killed(tmp_path, tmp_path / "log", binarize, prepared, out, new, workers, at=at, overwrite=True)
+        killed = run.end()
+        settle(tmp_path / ".bin.new")
+        there = tree(out)
+        seen.add("old" if there == before else "new" if there == wanted else "none")
+        assert there in (before, wanted, {})
+        if killed and (tmp_path / ".bin.new").is_dir():
+            with pytest.raises(
+                MMFairseqError, match=r"\.bin\.new: what was to take the place of .*bin is not finished"
+            ):
+                binarize(prepared, out, new)
+        binarize(prepared, out, new, workers, resume=True)
+        assert tree(out) == wanted
+        assert {path.name for path in tmp_path.iterdir()} == {"bin", "log", "new", "prepared", "raw"}
+    assert "old" in seen
