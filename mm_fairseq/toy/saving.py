@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, options
+from fairseq import options
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.roberta import RobertaModel
@@ -36,7 +36,7 @@ def save(path: Path, args: Namespace | None, cfg: DictConfig | None, weights: di
     if cfg is not None:
         plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
         state |= {"cfg": plain, "criterion": None, "task_state": {}}
-    checkpoint_utils.torch_persistent_save(state, str(path))
+    torch.save(state, path)  # not as trainings here do, which write plain types and a checksum beside them
 
 
 def build_bert(dictionary: Path, dim: int, tokens: int, seed: int) -> tuple[Namespace, DictConfig, nn.Module]:
