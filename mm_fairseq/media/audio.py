@@ -16,6 +16,7 @@ import soxr
 from . import MAX_SECONDS, MediaError, check_file, check_length, check_span, raise_passing
 from .bounds import allow_for
 from .container import FAILURES, Track
+from .ends import is_cut
 
 _BLOCK = 1 << 22  # samples read at a time: a forged header never decides how much memory is taken
 _RATES = (1000, 768_000)  # Hz, believable ones
@@ -189,7 +190,8 @@ def _by_av(path: Path, start: float, end: float | None, max_seconds: float) -> t
     if held >= limit:
         raise _too_long(path, max_seconds)
     check_span(path, start, end, declared)
-    # Sound may stop for a moment on the way; what must be there is its end.
-    got = held / rate if held >= wanted else min(max(covered - start, held / rate), held / rate + _GAPS)
+    got = held / rate
+    if held < wanted and covered - start > got and not is_cut(path):  # it stopped for a moment, and goes on to the end
+        got = min(covered - start, got + _GAPS)
     check_length(path, got, start, end, declared, slack=0.05)
     return np.concatenate(blocks).astype(np.float32, copy=False), rate

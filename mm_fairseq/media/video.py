@@ -116,7 +116,8 @@ def _nearest(track: Track, start: float, end: float | None, declared: float | No
             done += 1
         if previous is not None and time > previous[0]:
             interval = time - previous[0]
-        previous, covered = (time, frame), time + interval
+        shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else interval
+        previous, covered = (time, frame), time + shown
         if done == count or (end is not None and time > end):
             covered = max(covered, end or 0.0)
             break
