@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import EXAMPLES, USER_DIR
+from commands import run as run_command
 from forked import TASK, TRAIN, Command
 
 from mm_fairseq import checkpoints
@@ -334,3 +336,29 @@ def stopped_before_results(rank):
     from mm_fairseq.tasks import _results
 
     _results.write = lambda *args: signal.pause()
+
+
+@pytest.mark.slow
+def test_hydra_goes_the_same_way(data_bin, tmp_path):
+    folder = tmp_path / "run"
+    settings = {
+        "common.user_dir": USER_DIR,
+        "task.data": data_bin,
+        "++task.modalities": "audio",
+        "task.protocol": "official",
+        "checkpoint.save_dir": folder,
+        "model.audio_backbone": "mfcc",
+        "model.text_backbone": "embedding",
+        "dataset.batch_size": 6,
+        "hydra.run.dir": tmp_path / "hydra",
+    }
+    config = ["--config-dir", EXAMPLES / "iemocap" / "config", "--config-name", "ssl_fusion"]
+    words = [*config, *(f"{key}={value}" for key, value in settings.items())]
+    run_command("fairseq-hydra-train", *words, "optimization.max_epoch=2")
+    assert clean(folder)
+    os.truncate(folder / LAST, 1000)
+    log = run_command("fairseq-hydra-train", *words, "optimization.max_epoch=3")
+    assert "the newest that is whole; checkpoint_last.pt: " in log
+    assert clean(folder)
+    log = run_command("fairseq-hydra-train", *words, "checkpoint.save_dir=/proc/none", fails=True)
+    assert "--save-dir /proc/none: cannot be written" in log
