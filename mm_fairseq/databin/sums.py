@@ -86,8 +86,10 @@ def _is_whole(raw: bytes) -> bool:
 
 def _entries(raw: bytes) -> Iterator[tuple[str, Sum]]:
     for found in _ENTRY.finditer(raw):
-        size, mark, digest, name = found.groups()
-        yield os.fsdecode(_plain(name) if mark else name), Sum(int(size), digest.decode())
+        size, mark, digest, raw_name = found.groups()
+        name = os.fsdecode(_plain(raw_name) if mark else raw_name)
+        if not os.path.isabs(name) and ".." not in name.split("/"):  # such were never written
+            yield name, Sum(int(size), digest.decode())
 
 
 def _damaged(folder: Path) -> MMFairseqError:
@@ -116,6 +118,8 @@ def check_sizes(folder: Path) -> None:
             size = os.stat(f"{folder}/{name}").st_size
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise MMFairseqError(f"{folder / name}: {error.strerror}") from error
         if size < entry.size:
             raise MMFairseqError(f"{folder / name}: cut short: {size} bytes, {entry.size} were written; {MEND}")
 

@@ -51,13 +51,16 @@ class Rebuild(Job):
 
     def __init__(self, data_bin: Path, meta: dict[str, Any]) -> None:
         manifest = Manifest.read(data_bin / MANIFEST)
-        told = {key: meta[key] for key in ("fps", "frame_size", "faces", "shard_size")}
-        chosen = meta["settings"] | {"modalities": tuple(meta["settings"]["modalities"])}
         self.data_bin, self.corpus, self.meta = data_bin, Prepared(manifest, [], [], {}, {}), meta
-        self.rows, self.settings, self.size = manifest.utterances, Settings(**told, **chosen), meta["shard_size"]
-        self.streams: dict[str, Form] = {
-            name: feature_form(form["dim"]) if form["dim"] else RAW[name] for name, form in meta["streams"].items()
-        }
+        try:
+            told = {key: meta[key] for key in ("fps", "frame_size", "faces", "shard_size")}
+            chosen = meta["settings"] | {"modalities": tuple(meta["settings"]["modalities"])}
+            self.rows, self.settings, self.size = manifest.utterances, Settings(**told, **chosen), meta["shard_size"]
+            self.streams: dict[str, Form] = {
+                name: feature_form(form["dim"]) if form["dim"] else RAW[name] for name, form in meta["streams"].items()
+            }
+        except (KeyError, TypeError) as error:
+            raise MMFairseqError(f"{META} does not say how the shards were made ({error}); binarize anew") from error
         self.budget = None  # nothing is decided anew
         self.sizes = [min(self.size, len(self.rows) - first) for first in range(0, len(self.rows), self.size)]
         self._open()

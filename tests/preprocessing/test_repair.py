@@ -152,3 +152,37 @@ def test_paths_in_stream_json_hold_anywhere(own, specs):
     assert stream.made == {"backbone": f"audio={specs['audio']}", "dtype": "float16", "frames": 25}
     about = json.loads((own / stream.name / "stream.json").read_bytes())
     assert about["made"] == stream.made
+
+
+def test_an_older_form_is_taken_up_by_resume(corpus, tmp_path, tree):
+    """Without sums, copies and the CRC of receipts; shards stay as they are."""
+    settings = Settings(shard_size=4, vocab_size=60)
+    binarize(corpus.write(), tmp_path / "bin", settings)
+    own, new = tmp_path / "bin", tree(tmp_path / "bin")
+    for path in own.rglob("SHA256SUMS"):
+        path.unlink()
+    shutil.rmtree(own / "spare")
+    for path in own.rglob("shard-*.json"):
+        receipt = json.loads(path.read_bytes())
+        del receipt["crc32"]
+        path.write_text(json.dumps(receipt) + "\n")
+    assert DataBin(own).meta["rows"] == 12
+    times = {path: path.stat().st_mtime_ns for path in own.rglob("shard-*")}
+    binarize(corpus.out, own, settings, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in own.rglob("shard-*")} == times
+    assert verify(own).faults == []
+    assert set(tree(own)) == set(new)
+    same = {name for name, value in tree(own).items() if new[name] == value}
+    assert {name for name in new if "SHA256SUMS" not in name and not name.endswith("json")} <= same
+
+
+def test_a_data_bin_in_the_making_is_told(corpus, tmp_path):
+    settings = Settings(shard_size=4, vocab_size=60)
+    binarize(corpus.write(), tmp_path / "bin", settings)
+    meta = tmp_path / "bin/meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"complete": False}))
+    told = {fault.path: fault.reason for fault in verify(tmp_path / "bin").faults}
+    assert set(told) == {"meta.json"}
+    lines = repair(tmp_path / "bin", verify(tmp_path / "bin").faults)
+    assert lines == ["meta.json: taken from spare/meta.json"]
+    assert verify(tmp_path / "bin").faults == []

@@ -257,3 +257,11 @@ def test_verify_takes_any_bytes(folder, tmp_path):
             raw[place] = rng.integers(256)
         path.write_bytes(raw)
     assert verify(own).faults
+
+
+def test_a_forged_list_leads_nowhere(tmp_path):
+    names = ["/etc/passwd", "../x", "a/../../x", "[" * 3000]
+    sums.write(tmp_path, {name: sums.Sum(2**40, "0" * 64) for name in names})
+    assert sums.read(tmp_path) == {"[" * 3000: (2**40, "0" * 64)}
+    with pytest.raises(MMFairseqError, match="File name too long"):
+        sums.check_sizes(tmp_path)
