@@ -26,7 +26,7 @@ from fairseq.optim.composite import CompositeLRScheduler
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 
 from ..errors import MMFairseqError
-from . import checkpoints, non_finite, safety
+from . import checkpoints, loopback, non_finite, safety
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def apply() -> None:
         bar._format_stats = _hide_private(bar._format_stats)
     sys.excepthook = _plain_message(sys.excepthook)
     non_finite.apply()
+    loopback.apply()
 
 
 def _infer_init_method(original: Callable) -> Callable:
