@@ -73,7 +73,8 @@ def _videos(file: Path, content: Any, sequence: str, columns: Sequence[str]) -> 
     videos: dict[str, list[Segment]] = {}
     for key in sorted(content[sequence]["data"]):
         match = _ALIGNED.fullmatch(key)
-        rows = _segments(f"{file}: {key!r}", content[sequence]["data"][key], names, int(match[2]) if match else 0)
+        video, first = content[sequence]["data"][key], int(match[2]) if match else 0
+        rows = _segments(file, f"{file}: {key!r}", video, names, first)
         if match and len(rows) != 1:
             raise MMFairseqError(f"{file}: {key!r}: {len(rows)} rows; a segment of an aligned file has one")
         videos.setdefault(match[1] if match else key, []).extend(rows)
@@ -97,13 +98,15 @@ def _names(sequence: Any, columns: Sequence[str]) -> list[str]:
     return told if known and sorted(told) == sorted(columns) else list(columns)
 
 
-def _segments(place: str, video: Any, names: Sequence[str], first: int) -> list[Segment]:
+def _segments(file: Path, place: str, video: Any, names: Sequence[str], first: int) -> list[Segment]:
     arrays = {}
     for key, width in (("features", len(names)), ("intervals", 2)):
         array = video[key] if hasattr(video, "keys") and key in video else None
         shape = getattr(array, "shape", None)
         if array is None or shape is None or array.dtype.kind not in "fiu":
             raise MMFairseqError(f"{place}: no numbers named {key!r}")
+        if array.external or array.is_virtual or Path(array.file.filename) != file:
+            raise MMFairseqError(f"{place}: {key!r} stands in another file, and only this one is read")
         if len(shape) != 2 or shape[1] != width or array.size > LARGEST:
             what = f"{width} columns ({', '.join(names)})" if key == "features" else "start and end in seconds"
             raise MMFairseqError(f"{place}: {key!r} has the shape {shape}; expected {what} a segment")

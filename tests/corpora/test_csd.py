@@ -104,3 +104,19 @@ def test_without_h5py(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MMFairseqError, match=r"pip install 'mm-fairseq\[hdf5\]'"):
         read_csd(file, "All", ("sentiment",))
+
+
+@pytest.mark.parametrize("trick", ["link", "storage"])
+def test_values_of_other_files_are_not_read(file, tmp_path, trick):
+    write_csd(tmp_path / "other.csd", "All", {"a": ROWS})
+    write_csd(file, "All", {"a": ROWS})
+    with h5py.File(file, "a") as content:
+        video = content["All/data/a"]
+        del video["features"]
+        if trick == "link":
+            video["features"] = h5py.ExternalLink(str(tmp_path / "other.csd"), "All/data/a/features")
+        else:
+            place = [(str(tmp_path / "other.csd"), 0, 32)]
+            video.create_dataset("features", (2, 2), np.float64, external=place)
+    with pytest.raises(MMFairseqError, match=r"labels\.csd: 'a': 'features' stands in another file"):
+        read_csd(file, "All", ("sentiment", "happy"))
