@@ -5,7 +5,7 @@ computational sequence (see `csd`) in its own way. `_cmu_mmsa` tells of the othe
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import MMFairseqError
@@ -143,8 +143,3 @@ def tell_lost(file: Path, lost: Sequence[str], accept: bool, prepared: ParsedCor
         raise MMFairseqError(f"{told}; are all transcripts there? --accept-missing goes on without them")
     prepared.excluded["no sentence"] = len(lost)
     prepared.notes.append(f"accepted: {told}")
-
-
-def excluded(prepared: ParsedCorpus, counts: Mapping[str, int]) -> None:
-    """Count what was left out, by reason."""
-    prepared.excluded |= {reason: count for reason, count in counts.items() if count}

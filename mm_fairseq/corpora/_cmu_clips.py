@@ -111,7 +111,7 @@ def finish(
             paths[name] = f"{recording.path}{fragment}" if (name, recording.path) in usable else ""
         text = clip.text if "text" in wanted else ""
         if not (text or any(paths.values())):
-            prepared.excluded["nothing there"] = prepared.excluded.get("nothing there", 0) + 1
+            prepared.excluded["nothing there"] += 1
             continue
         labels = {name: number_text(value) for name, value in clip.numbers.items()}
         labels |= {name: SEPARATOR.join(members) or SEPARATOR for name, members in clip.sets.items()}

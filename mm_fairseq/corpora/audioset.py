@@ -297,7 +297,7 @@ def _usable(raw: Path, clips: Sequence[Clip], accept: bool, prepared: ParsedCorp
             faults.add(clip.file, "neither sound nor picture in it: replace the clip")
             usable = False
         if not usable:
-            prepared.excluded["nothing in the file"] = prepared.excluded.get("nothing in the file", 0) + 1
+            prepared.excluded["nothing in the file"] += 1
         else:
             if tracks == {"video"}:
                 faults.add(clip.file, "no sound in it: replace the clip")

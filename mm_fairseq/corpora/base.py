@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class ParsedCorpus:
     manifest: Manifest
     targets: list[Target]
     protocols: dict[str, dict[str, Fold]]
-    excluded: dict[str, int] = field(default_factory=dict)
+    excluded: Counter[str] = field(default_factory=Counter)
     published: dict[str, int] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     details: dict[str, int] = field(default_factory=dict)
@@ -90,7 +91,13 @@ CORPORA: Registry[type[Corpus]] = Registry("corpus")
 
 
 def read_text(path: Path) -> str:
-    """A text file of unknown age: UTF-8 (with or without a mark), else Windows-1252, else Latin-1 (any bytes)."""
+    """A text file of unknown age: UTF-8 (with or without a mark), else Windows-1252, else Latin-1 (any bytes).
+
+    Raises:
+        MMFairseqError: there is no such file.
+    """
+    if not path.is_file():
+        raise MMFairseqError(f"{path}: no such file, or none that can be read")
     data = path.read_bytes()
     for encoding in ("utf-8-sig", "cp1252"):
         try:

@@ -18,6 +18,7 @@ none. Compared are the sizes of MulT's and MMSA's files, 16326 / 1871 / 4659. Th
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def read_raw(raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> tup
                 continue
             clips.append(_clip(base, video, folds[video], segment, sentence, threshold, args.intensities))
     _cmu.tell_lost(labels, lost, args.accept_missing, prepared)
-    _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
+    prepared.excluded |= Counter({"in no fold": outside, "no label": len(unlabelled)})
     if outside:
         prepared.notes.append(f"left out, {outside} labelled segments of videos that are in no fold")
     if unlabelled:

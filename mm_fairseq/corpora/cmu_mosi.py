@@ -12,6 +12,7 @@ last 31 for test, 1284 / 229 / 686 segments. `--folds` names other ones.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from ..errors import MMFairseqError
@@ -94,7 +95,7 @@ def read_raw(raw: Path, args: argparse.Namespace, prepared: ParsedCorpus) -> tup
         for number in texts
         if (video in folds or video not in videos) and f"{video}_{number}" not in kept
     ]
-    _cmu.excluded(prepared, {"in no fold": outside, "no label": len(unlabelled)})
+    prepared.excluded |= Counter({"in no fold": outside, "no label": len(unlabelled)})
     if unlabelled:
         prepared.notes.append(f"left out, {len(unlabelled)} segments without a label: {named(unlabelled)}")
     return clips, [Target("sentiment", "regression")]

@@ -108,7 +108,7 @@ class CremaD(Corpus):
         for name in names:
             media = {modality: path.relative_to(raw).as_posix() for modality, path in usable[name].items()}
             if not media:
-                prepared.excluded["no media"] = prepared.excluded.get("no media", 0) + 1
+                prepared.excluded["no media"] += 1
                 continue
             actor, sentence, emotion, level = name.split("_")
             labels = {"emotion": emotion if args.label == "intended" else chosen.get(name, "")}

@@ -65,7 +65,7 @@ class EmoBox(Corpus):
                 listed.append(entry)
         used, left_out = _mapped(entries.values(), labels)
         prepared = collect(used, args.root or folder.parent.parent, args)
-        prepared.excluded |= left_out
+        prepared.excluded += left_out
         rows = prepared.manifest.utterances
         prepared.manifest.extra = [TARGET]
         found = {row.labels[TARGET] for row in rows}
@@ -169,7 +169,7 @@ def _label_map(file: Path) -> dict[str, str]:
     return {one_line(label): one_line(value or "") for label, value in labels.items()}
 
 
-def _mapped(entries: Iterable[Entry], labels: dict[str, str]) -> tuple[list[Entry], dict[str, int]]:
+def _mapped(entries: Iterable[Entry], labels: dict[str, str]) -> tuple[list[Entry], Counter[str]]:
     """The entries with their classes, and counts of those that are left out."""
     used, left_out = [], Counter[str]()
     for entry in entries:

@@ -140,7 +140,7 @@ class Iemocap(Corpus):
         if args.vad:
             prepared.details |= {f"without_emotion_{label}": n for label in LABELS if (n := aside.labels[label])}
         else:
-            prepared.excluded |= {label: aside.labels[label] for label in LABELS if aside.labels[label]}
+            prepared.excluded += aside.labels
         evaluated = len(rows) + sum(prepared.excluded.values())
         prepared.details["evaluated"] = evaluated
         _tell(aside, prepared)
@@ -205,7 +205,7 @@ class Iemocap(Corpus):
                     labels=fields,
                 )
                 if aside.faults and not (row.audio or row.video or row.text):
-                    prepared.excluded["no recording"] = prepared.excluded.get("no recording", 0) + 1
+                    prepared.excluded["no recording"] += 1
                     continue
                 check_row(row, root, file, turn.line)
                 if not row.text:

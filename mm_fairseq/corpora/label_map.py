@@ -126,7 +126,7 @@ def apply(parsed: ParsedCorpus, label_map: LabelMap) -> ParsedCorpus:
         changed[name] = _target(targets[name], label_map)
         told = (f"{old} as {new}" if new else f"{old} left out" for old, new in label_map.names[name].items())
         notes.append(f"{label_map.path.name}: {name}: {', '.join(told) or 'classes in another order'}")
-    rows, excluded = [], Counter(parsed.excluded)
+    rows, excluded = [], parsed.excluded.copy()
     for row in parsed.manifest.utterances:
         labels = dict(row.labels)
         for name in changed:
@@ -150,7 +150,7 @@ def apply(parsed: ParsedCorpus, label_map: LabelMap) -> ParsedCorpus:
             }
             for protocol, folds in parsed.protocols.items()
         },
-        excluded=dict(excluded),
+        excluded=excluded,
         notes=[*parsed.notes, *notes],
         files={path: writer for path, writer in parsed.files.items() if path in used},
     )

@@ -113,16 +113,15 @@ class Lists(Corpus):
             prepared.same = _same(found)
         decode = gpt2_decoder(args.gpt2) if args.gpt2 else None
         rows = prepared.manifest.utterances
-        excluded: Counter[str] = Counter()
         faults = Faults()
         for split, lists in found.items():
             for row in _rows(split, lists, decode, prepared.manifest.root, faults):
                 if row is None:
-                    excluded["no recording"] += 1
+                    prepared.excluded["no recording"] += 1
                     continue
                 label = _label(row.id, split, labels[split], raw, target, rename)
                 if label is None:
-                    excluded[labels[split].of[row.id].text] += 1
+                    prepared.excluded[labels[split].of[row.id].text] += 1
                     continue
                 name = f"{split}/{row.id}" if twice else row.id
                 rows.append(replace(row, id=name, labels={target.name: label}))
@@ -131,7 +130,6 @@ class Lists(Corpus):
                     f"{split}: {len(strange)} labels belong to no utterance of the lists: {named(strange)}"
                 )
         faults.settle(args.accept_missing, prepared.notes, "without them; --root DIR reads them elsewhere")
-        prepared.excluded = dict(excluded)
         prepared.protocols["official"] = {
             "1": {split: [row.id for row in rows if row.split == split] for split in SPLITS}
         }

@@ -84,7 +84,7 @@ class Ravdess(Corpus):
         used = _usable(raw, clips, args.accept_missing, prepared)
         for name, (audio, video) in used.items():
             if not (audio or video):
-                prepared.excluded["no recording"] = prepared.excluded.get("no recording", 0) + 1
+                prepared.excluded["no recording"] += 1
                 continue
             _, emotion, intensity, statement, repetition, actor = name.split("-")
             labels = {"emotion": CLASSES[int(emotion) - 1], "sex": "male" if int(actor) % 2 else "female"}

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_the_account(tmp_path):
         for name in ("second", "first")
     }
     returned = writing.write(
-        "toy", make(protocols=protocols, excluded={"xxx": 2}, published={"all": 3}, seen={"all": 3}), tmp_path
+        "toy", make(protocols=protocols, excluded=Counter(xxx=2), published={"all": 3}, seen={"all": 3}), tmp_path
     )
     account = json.loads((tmp_path / "account.json").read_text())
     assert account == returned

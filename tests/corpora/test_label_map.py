@@ -111,7 +111,7 @@ def test_a_row_with_a_label_of_another_target_stays_without_this_one(read):
 
 def test_what_was_left_out_before_stays_counted_and_files_of_rows_go_with_them(read, tmp_path):
     parsed = corpus(Target("emotion", "single", CLASSES), ["neu", "hap", "oth"])
-    parsed.excluded = {"xxx": 4}
+    parsed.excluded["xxx"] = 4
     rows = parsed.manifest.utterances
     rows[:] = [Utterance(row.id, audio=f"{row.id}.wav", labels=row.labels) for row in rows]
     parsed.manifest.root = Path(base.FILES)
