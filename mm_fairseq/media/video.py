@@ -106,7 +106,7 @@ def _box(track: Track, region: tuple[int, int, int, int] | None, size: tuple[int
 
 def _nearest(track: Track, start: float, end: float | None, declared: float | None, fps: float) -> Iterator[Any]:
     """Frames, one a target time; a frame that stands for two of them comes twice."""
-    interval = 1 / float(track.stream.average_rate or 25)
+    usual = interval = 1 / float(track.stream.average_rate or 25)
     count = None if end is None else max(1, round((end - start) * fps))
     half = 0.5 / fps if end is None else min(0.5 / fps, 0.5 * (end - start))
     done, previous, covered = 0, None, start
@@ -124,7 +124,7 @@ def _nearest(track: Track, start: float, end: float | None, declared: float | No
     else:
         declared = track.ended(covered)
         check_span(track.path, start, end, declared)
-    check_length(track.path, covered - start, start, end, declared, slack=max(0.05, 1.5 * interval))
+    check_length(track.path, covered - start, start, end, declared, slack=max(0.05, 1.5 * usual))
     while previous is not None and (
         done < count if count is not None else start + half + done / fps < covered or not done
     ):

@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from ..manifest import Utterance
 from ..media import MediaError, check_file, check_span
+from ..media.child import reader
 from ..media.container import Track
 
 KINDS = ("audio", "video")
 NEITHER = "no_recording_or_times"
 PIECE = 1 << 14  # bytes looked at in the beginning, the middle and the end of files of one size
 BLOCK = 1 << 20
+_AHEAD = 64  # files whose headers are read without waiting
 _ENDLESS = 1 << 60  # samples of a file that does not say how many it has
 
 
@@ -136,7 +138,20 @@ def headers(root: Path, rows: Sequence[Utterance]) -> dict[tuple[str, str], floa
             if medium := row.medium(kind):
                 wanted[medium.path, kind] = None
                 break
-    return {(path, kind): declared(root / path, kind) for path, kind in _told(list(wanted), "lengths")}
+    calls = {key: ("declared", str(root / key[0]), key[1]) for key in wanted}
+    found: dict[tuple[str, str], float | str] = {}
+    read, ahead = reader({"declared": declared}), list(calls.values())
+    try:
+        for number, (key, call) in enumerate(_told(list(calls.items()), "lengths")):
+            if number % _AHEAD == 0:
+                read.expect(ahead[number : number + _AHEAD])
+            try:
+                found[key] = read(*call)
+            except MediaError as error:  # it breaks the decoder
+                found[key] = error.code
+    finally:
+        read.close()
+    return found
 
 
 def seconds(
@@ -182,7 +197,7 @@ def seconds(
     return [of(row) for row in rows]
 
 
-def declared(path: Path, kind: str) -> float | str:
+def declared(path: str | os.PathLike, kind: str) -> float | str:
     """Seconds that the header of a file declares for its "audio" or "video"; or why they are not known."""
     try:
         check_file(path)

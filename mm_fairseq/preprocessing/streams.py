@@ -2,10 +2,13 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, TEXT_ASR, Manifest
 from ..media import MediaError
+from ..media.child import reader
 from ..media.features import feature_shapes
 from ..media.video import has_audio
 from .items import RAW, Form, Settings, feature_form
@@ -26,7 +29,7 @@ def choose_streams(manifest: Manifest, settings: Settings) -> dict[str, Form]:
     silent = not any(row.audio for row in rows)
     films = dict.fromkeys(row.medium("video") for row in rows) if silent and "audio" not in dims else {}
     present = {
-        "audio": not silent or any(has_audio(manifest.root / film.path) for film in films if film),
+        "audio": not silent or _sounds([str(manifest.root / film.path) for film in films if film]),
         "text": any(row.text.strip() for row in rows),
         "video": any(row.video for row in rows),
     }
@@ -37,6 +40,19 @@ def choose_streams(manifest: Manifest, settings: Settings) -> dict[str, Form]:
     if streams.get("text") == RAW["text"] and any(row.labels.get(TEXT_ASR, "").strip() for row in rows):
         streams[TEXT_ASR] = RAW[TEXT_ASR]
     return streams
+
+
+def _sounds(films: Sequence[str]) -> bool:
+    """Whether one of the files has a sound track."""
+    read = reader({"has_audio": has_audio})
+    try:
+        for path in films:
+            with suppress(MediaError):  # it breaks the decoder; the item will tell
+                if read("has_audio", path):
+                    return True
+        return False
+    finally:
+        read.close()
 
 
 def _feature_dims(manifest: Manifest, settings: Settings) -> dict[str, int]:

@@ -1,5 +1,6 @@
 import hashlib
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,14 +144,20 @@ def test_spans_beyond_the_end_of_their_file_are_no_hours(sounds):
 
 
 def test_a_header_is_opened_once_however_many_spans_it_has(sounds, monkeypatch):
-    opened = []
-    monkeypatch.setattr(soundfile, "info", lambda path, real=soundfile.info: opened.append(path.name) or real(path))
+    opened = sounds / "opened"
+
+    def noted(path, real=soundfile.info):
+        with open(opened, "a") as file:  # by another process
+            file.write(f"{Path(path).name}\n")
+        return real(path)
+
+    monkeypatch.setattr(soundfile, "info", noted)
     rows = [Utterance(f"u{n}", audio="two.wav", start=n / 1000, end=n / 1000 + 0.5) for n in range(1500)]
     rows += [Utterance("v", audio="three.flac", start=1)]
     known = headers(sounds, rows)
     assert known == {("two.wav", "audio"): 2, ("three.flac", "audio"): 3}
     assert seconds(sounds, rows, known) == [pytest.approx(0.5)] * 1500 + [2]
-    assert opened == ["two.wav", "three.flac"]
+    assert opened.read_text().split() == ["two.wav", "three.flac"]
 
 
 def test_the_picture_decides_where_the_sound_is_lost(sounds):
