@@ -58,10 +58,9 @@ def _folders(raw: Path) -> dict[str, Path]:
     if (raw / "wav.scp").is_file():
         return {"": raw}
     found = {split: file.parent for split, file in by_split(raw, "NAME/wav.scp").items()}
-    if not found:
-        raise MMFairseqError(
-            f"{raw}: no wav.scp here and none in train, dev or test; RAW must be {Kaldi.raw}{archive_hint(raw)}"
-        )
+    if "train" not in found:
+        rest = f"none in train, but in {found.popitem()[1].name}" if found else "none in train, dev or test"
+        raise MMFairseqError(f"{raw}: no wav.scp here and {rest}; RAW must be {Kaldi.raw}{archive_hint(raw)}")
     return found
 
 
@@ -89,6 +88,11 @@ def _entries(folder: Path, split: str, target: str, labels: str | None, notes: l
         )
         yield Entry(row, paths[recording][1], file, line)
     known = set(ids)
+    if not known & given.keys():
+        raise MMFairseqError(
+            f"{label_file}:1: none of its {len(given)} names, as {next(iter(given))}, is an utterance here, as "
+            f"{ids[0]}; is {folder / 'segments'} missing, or of another corpus?"
+        )
     for name, column in columns.items():
         if strange := [each for each in column if each not in known]:
             notes.append(f"{folder / name}: {len(strange)} lines belong to no utterance: {named(strange)}")

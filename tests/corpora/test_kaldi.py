@@ -166,6 +166,19 @@ def test_labels(raw, parse):
     assert numbers.targets[0].kind == "regression"
 
 
+def test_labels_of_no_utterance(raw, parse):
+    (raw / "test/segments").unlink()
+    told = r"test/utt2emo:1: none of its \d+ names, as spk06-talk-0000, is an utterance here, as spk06-talk; is .*ments"
+    with pytest.raises(MMFairseqError, match=told):
+        parse("kaldi", raw)
+
+
+def test_dev_and_test_without_train(raw, parse):
+    shutil.rmtree(raw / "train")
+    with pytest.raises(MMFairseqError, match=r"no wav.scp here and none in train, but in test; RAW must be"):
+        parse("kaldi", raw)
+
+
 def test_missing_recordings_and_folders(raw, parse, tmp_path):
     (raw / "wav/spk05-talk.wav").unlink()
     prepared = parse("kaldi", raw, "--accept-missing")
