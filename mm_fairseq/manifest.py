@@ -17,10 +17,11 @@ is cut already, or cut elsewhere, says so behind its path with a W3C media fragm
 import math
 import os
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, cast, overload
 
 from .atomic import open_atomic
 from .errors import MMFairseqError
@@ -96,6 +97,45 @@ class Utterance:
         return Medium.parse(value, self.start, self.end) if value else None
 
 
+class TextRows(Sequence[Utterance]):
+    """The rows of a manifest file as its text, each parsed when it is asked for: a sixth of the memory.
+
+    Args:
+        path: of the file, for messages.
+        text: of the file, with line breaks of one byte.
+        header: the names of all columns.
+    """
+
+    def __init__(self, path: Path, text: bytes, header: list[str]) -> None:
+        self.path, self.header = path, header
+        self.text = text if text.endswith(b"\n") else text + b"\n"
+        head = self.text.index(b"\n") + 1
+        self.starts = array("q", [self.text.index(b"\n", head) + 1])
+        while self.starts[-1] < len(self.text):
+            self.starts.append(self.text.index(b"\n", self.starts[-1]) + 1)
+        if len(self) and not self._line(len(self) - 1).strip():
+            self.starts.pop()
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Utterance]: ...
+    def __getitem__(self, row: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        line = self._line(row)
+        if not line.strip():
+            raise MMFairseqError(f"{self.path}:{row + 3}: an empty line in the middle of the manifest")
+        return parse_row(line, self.header, f"{self.path}:{row + 3}")
+
+    def _line(self, row: int) -> str:
+        return self.text[self.starts[row] : self.starts[row + 1] - 1].decode()
+
+
 @dataclass
 class Manifest:
     """All utterances of a corpus, in a fixed order.
@@ -135,8 +175,12 @@ class Manifest:
             seen[row.id] = line
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> "Manifest":
+    def read(cls, path: str | os.PathLike, as_text: bool = False) -> "Manifest":
         """Read and check a manifest file.
+
+        Args:
+            path: of the file.
+            as_text: its rows are `TextRows`, to which nothing can be added.
 
         Raises:
             MMFairseqError: `path:line: utterance 'id': reason`.
@@ -145,17 +189,13 @@ class Manifest:
         if not path.is_file():
             raise MMFairseqError(f"{path}: no such manifest; `mm-fairseq prepare` writes one")
         try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise MMFairseqError(f"{path}: byte {error.start} is not UTF-8; save the manifest as UTF-8") from None
-        root, header, extra = read_head(path, lines[:2])
-        rows = []
-        for number, line in enumerate(lines[2:], start=3):
-            if line.strip():
-                rows.append(parse_row(line, header, f"{path}:{number}"))
-            elif number < len(lines):
-                raise MMFairseqError(f"{path}:{number}: an empty line in the middle of the manifest")
-        manifest = cls(root, extra, rows)
+        root, header, extra = read_head(path, text.split("\n", 2)[:2])
+        rows = TextRows(path, text.encode(), header)
+        del text
+        manifest = cls(root, extra, cast(list[Utterance], rows) if as_text else list(rows))
         manifest.check(str(path), first_line=3)
         return manifest
 

@@ -199,3 +199,20 @@ def test_features_lie_below_the_root(tmp_path, path):
 def test_features_are_no_label(tmp_path):
     with pytest.raises(MMFairseqError, match="holds paths of features and nothing else"):
         Manifest(Path("/data"), ["features"], [Utterance("a")]).write(tmp_path / "manifest.tsv")
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\n\n", "\n  "])
+def test_rows_as_text_are_the_rows(tmp_path, end):
+    path = tmp_path / "manifest.tsv"
+    rows = [Utterance(f"u{n}", text="naïve ☂", start=float(n), labels={"emotion": "sad"}) for n in range(5)]
+    Manifest(tmp_path, ["emotion"], rows).write(path)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n").replace(b"\n", b"\r\n") + end.encode())
+    manifest = Manifest.read(path, as_text=True)
+    assert list(manifest.utterances) == Manifest.read(path).utterances == rows
+    assert (len(manifest), manifest.utterances[-1], manifest.utterances[1:3]) == (5, rows[4], rows[1:3])
+    with pytest.raises(IndexError):
+        manifest.utterances[5]
+    manifest.write(tmp_path / "again.tsv")
+    assert manifest.stands_in(tmp_path / "again.tsv")
+    assert not manifest.stands_in(path)
+    assert not manifest.stands_in(tmp_path / "none.tsv")

@@ -45,7 +45,7 @@ class Job:
 
     def __init__(self, prepared: str | os.PathLike, data_bin: Path, settings: Settings, budget: bool = True) -> None:
         _check_settings(settings)
-        self.data_bin, self.corpus = data_bin, Prepared.read(prepared)
+        self.data_bin, self.corpus = data_bin, Prepared.read(prepared, as_text=True)
         self.rows = self.corpus.manifest.utterances
         self.budget = Budget(self.corpus) if budget else None
         self.settings = settings.for_rows(len(self.rows))

@@ -35,8 +35,12 @@ class Prepared:
     sha256: dict[str, str]
 
     @classmethod
-    def read(cls, folder: str | os.PathLike) -> "Prepared":
+    def read(cls, folder: str | os.PathLike, as_text: bool = False) -> "Prepared":
         """Read manifest.tsv, targets.json, splits/ and account.json.
+
+        Args:
+            folder: with these.
+            as_text: hold the rows as text, see `Manifest.read`.
 
         Raises:
             MMFairseqError: a file is missing or wrong, a label is none of its target's classes, votes are not what they
@@ -44,7 +48,7 @@ class Prepared:
         """
         folder = Path(folder)
         path = folder / "manifest.tsv"
-        manifest, targets = Manifest.read(path), read_targets(folder / "targets.json")
+        manifest, targets = Manifest.read(path, as_text), read_targets(folder / "targets.json")
         if not len(manifest):
             raise MMFairseqError(f"{path}: no utterances")
         _check_labels(path, manifest, targets)
