@@ -1,6 +1,7 @@
 """What every corpus shares: the result of parsing, the account of it, and the prepared folder on disk."""
 
 import argparse
+import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ CORPORA: Registry[type[Corpus]] = Registry("corpus")
 
 
 def read_text(path: Path) -> str:
-    """A text file of unknown age: UTF-8 (with or without a mark), else Windows-1252, else Latin-1 (any bytes).
+    """A text file of unknown age: UTF-8 or UTF-16 by its mark, else UTF-8, else Windows-1252, else Latin-1 (any bytes).
 
     Raises:
         MMFairseqError: there is no such file.
@@ -99,7 +100,8 @@ def read_text(path: Path) -> str:
     if not path.is_file():
         raise MMFairseqError(f"{path}: no such file, or none that can be read")
     data = path.read_bytes()
-    for encoding in ("utf-8-sig", "cp1252"):
+    wide = ("utf-16",) if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ()
+    for encoding in (*wide, "utf-8-sig", "cp1252"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:

@@ -201,6 +201,9 @@ def test_texts_of_any_encoding_are_read(tmp_path):
         ("é’".encode(), "é’"),
         (b"it\x92s", "it’s"),
         (b"\x81\xe9", "\x81é"),
+        ("é’".encode("utf-16"), "é’"),
+        (b"\xfe\xff\x00a", "a"),
+        (b"\xff\xfea", "ÿþa"),
     ]:
         path.write_bytes(data)
         assert base.read_text(path) == expected
