@@ -299,3 +299,53 @@ def test_bombs_of_samples(tmp_path, reading):
         assert caught.value.code in (code, "truncated")
         assert time.monotonic() - began < 2
     assert peak(reading._pid) < 1 << 30
+
+
+@pytest.mark.parametrize("flips", [80, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_damaged_bytes(tmp_path, reading, flips):
+    """Whatever stands in a file: an array or a reason, soon, and in the process that asks nothing happens."""
+    rng, clips = np.random.default_rng(3), []
+    wave = (rng.normal(0, 3000, 24_000)).astype(np.int16)
+    for ending in ("wav", "flac", "ogg", "mp3"):
+        clips.append(tmp_path / f"a.{ending}")
+        soundfile.write(clips[-1], wave, 16000)
+    pictures = rng.integers(0, 255, (15, 48, 64, 3)).astype(np.uint8)
+    for ending, codecs in {"mp4": ("libx264", "aac"), "avi": ("mpeg4", "pcm_s16le"), "mkv": ("ffv1", "flac")}.items():
+        clips.append(tmp_path / f"b.{ending}")
+        write_film(clips[-1], pictures, wave, codecs)
+    slowest, codes = 0.0, set()
+    for number in range(flips):
+        clip = clips[number % len(clips)]
+        raw = bytearray(clip.read_bytes())
+        reach = len(raw) if number % 2 else min(600, len(raw))  # headers are where it hurts
+        for place in rng.integers(0, reach, rng.integers(1, 9)):
+            raw[place] = rng.integers(0, 256)
+        path = tmp_path / f"damaged{clip.suffix}"
+        path.write_bytes(raw)
+        for kind in ("sound", "frames"):
+            began = time.monotonic()
+            try:
+                reading(kind, str(path))
+            except MediaError as error:
+                codes.add(error.code)
+            slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 15
+    assert len(codes) > 3
+
+
+def write_film(path, pictures, wave, codecs):
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codecs[0], rate=10)
+        video.height, video.width = pictures.shape[1:3]
+        video.pix_fmt, video.codec_context.thread_count = "yuv420p", 1
+        audio = container.add_stream(codecs[1], rate=16000, layout="mono")
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(video.encode(frame))
+        for start in range(0, len(wave), 1024):
+            part = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], "s16", "mono")
+            part.sample_rate, part.pts, part.time_base = 16000, start, Fraction(1, 16000)
+            container.mux(audio.encode(part))
+        container.mux(video.encode())
+        container.mux(audio.encode())
