@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import torch
 from commands import TRAIN, run
 from fairseq import checkpoint_utils
 from feature_factory import to_features
+from task_factory import task_of
 from trainings import SMALL, on_ranks, train
 
 from mm_fairseq.criterions.emotion_prediction import EmotionPredictionCriterion
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.manifest import Utterance
+from mm_fairseq.tasks._non_finite import NonFinite
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of hydra, in every command of fairseq
 SCORE = EmotionPredictionCriterion.score
@@ -143,6 +147,27 @@ def test_the_option_is_checked(data_bin, tmp_path):
         train(data_bin, tmp_path, *ONE_EPOCH, "--skip-nonfinite", -1)
 
 
+def test_statistics_of_a_layer_come_back(data_bin):
+    """A forward pass leaves NaN in those of a BatchNorm: an update that is left out must not."""
+    task = task_of(data_bin)
+    task.datasets["train"] = SimpleNamespace(utterances=[Utterance("a"), Utterance("b")])
+    layer = torch.nn.BatchNorm1d(3)
+    watch, x = NonFinite(task, 1), torch.tensor([[1.0, 2, 3], [torch.nan, 5, 6]])
+    batch = {"id": torch.tensor([0, 1]), "subset": "train", "nsentences": 2, "net_input": {"x": x}}
+
+    def criterion(model, sample):
+        return model(sample["net_input"]["x"]).sum(), 1, {}
+
+    watch.begin(layer, 0)
+    watch.losses.append(criterion(layer, batch)[0].detach())
+    assert layer.running_mean.isnan().any()
+    assert watch.lost()
+    (found,) = watch.suspects(layer, criterion, [batch], gradients=False)
+    assert found == {"id": "b", "split": "train", "fault": "loss", "alone": True}
+    assert torch.equal(layer.running_mean, torch.zeros(3))
+    assert layer.training
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("processes", [1, 2])
@@ -151,7 +176,7 @@ def test_features_that_were_damaged_after_they_were_checked(data_bin, tmp_path, 
     folder = to_features(shutil.copytree(data_bin, tmp_path / "data-bin"), {"audio": 6})
     (path,) = (folder / "audio").glob("*.bin")
     items = np.fromfile(path, np.float32)
-    items[5 * 6] = np.nan  # of the second utterance: the first has 5 frames
+    items[(5 + 1 + 3) * 6] = np.nan  # of the fourth utterance, which is in train alone
     items.tofile(path)
     options = [
         "--arch",
@@ -168,8 +193,10 @@ def test_features_that_were_damaged_after_they_were_checked(data_bin, tmp_path, 
     ]
     options = [folder, *TRAIN, *options, "--save-dir", tmp_path / "run"]
     log = run("fairseq-train", *options, processes=processes, fails=True)
-    assert re.search(r"^error: update \d+: the loss is not a finite number for utt001\. ", log, re.MULTILINE)
+    assert re.search(r"(?m)^(\[rank\d\]: )?error: update \d+: the loss is not a finite number for utt003\. ", log), log[
+        -3000:
+    ]
     assert "Traceback" not in log or processes > 1  # torchrun has one of its own
     log = run("fairseq-train", *options, "--skip-nonfinite", 2, processes=processes)
     assert "left out, 2 of at most 2" in log
-    assert {row["id"] for row in written(tmp_path / "run")} == {"utt001"}
+    assert {row["id"] for row in written(tmp_path / "run")} == {"utt003"}
