@@ -86,7 +86,7 @@ def test_extract(tmp_path, rebuilds):
     reader.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kill_of_a_rebuild_leaves_the_old_one(tmp_path, workers):
     """Until the new one takes its place, which `resume` sees to."""
     prepared, out, dice = Corpus(tmp_path, 12).write(), tmp_path / "bin", random.Random(workers)
