@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..atomic import write_atomic
 from ..errors import MMFairseqError
 from ..manifest import Manifest
@@ -127,16 +125,12 @@ class DataBin:
         """Names of the splits of a fold."""
         return sorted(file.stem for file in self.path.glob(f"splits/{place.protocol}/{place.fold}/*.npy"))
 
-    def rows(self, place: Place, split: str) -> np.ndarray:
-        """Row numbers of a split. Shape (rows), int64.
+    def split(self, place: Place, split: str) -> FileArray:
+        """Row numbers of a split, left in the file. Shape (rows), integers.
 
         Raises:
             MMFairseqError: the fold has no such split.
         """
-        return self.split(place, split)[:].astype(np.int64)
-
-    def split(self, place: Place, split: str) -> FileArray:
-        """As `rows`, but left in the file."""
         if split not in (there := self.splits(place)):
             raise MMFairseqError(
                 f"{self}: no split {split!r} in {place.protocol}, fold {place.fold}; it has {', '.join(there)}"

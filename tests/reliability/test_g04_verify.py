@@ -65,7 +65,7 @@ def opened(folder):
         data.labels(kind_of(target, soft=bool(target.votes))).truths(np.arange(rows))
     for fold in data.protocols["official"]:
         for split in ("train", "valid", "test"):
-            data.rows(data.place(fold=fold), split)
+            data.split(data.place(fold=fold), split)[:]
     for name in data.meta["streams"]:
         StreamReader(data.path / name, rows)
         for stream in cached_streams(data.path, name):
