@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 import torch
 
-from .atomic import open_atomic, write_atomic
+from .atomic import hidden, open_atomic
 from .errors import MMFairseqError
 from .untrusted import check_checkpoint
 
@@ -37,14 +37,15 @@ class Found(NamedTuple):
 
 
 class _Summed:
-    """A file to write to that knows the SHA-256 of what went through it."""
+    """A file to write to that knows the SHA-256 of what went through it; or is told it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.digest = file, hashlib.sha256()
+    def __init__(self, file: IO[bytes], told: str) -> None:
+        self.file, self.told, self.digest = file, told, hashlib.sha256()
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        self.digest.update(data)
+        if not self.told:
+            self.digest.update(data)
         try:
             return self.file.write(data)
         except OSError as error:
@@ -71,19 +72,23 @@ def save(state: Any, path: str | os.PathLike) -> None:
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Copy a checkpoint to another name, as `save` writes it. A link would have both damaged by one bad block."""
-    with open(source, "rb") as old, _replacing(Path(target)) as file:
+    """Copy a checkpoint to another name, as `save` writes it. A link would have both damaged by one bad block.
+
+    The checksum is taken over, so that it tells what should be there.
+    """
+    known = _sums(Path(source))
+    with open(source, "rb") as old, _replacing(Path(target), known[0] if len(known) == 1 else "") as file:
         shutil.copyfileobj(old, file, BLOCK)  # type: ignore[misc]
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
+def _replacing(path: Path, told: str = "") -> Iterator[Any]:
     file = None
     try:
         with open_atomic(path) as plain:
-            file = _Summed(plain)
+            file = _Summed(plain, told)
             yield file
-            digest = file.digest.hexdigest()
+            digest = told or file.digest.hexdigest()
             if path.is_file() and (known := _sums(path)):
                 _write_sums(path, [*known, digest])
         _write_sums(path, [digest])
@@ -99,7 +104,10 @@ def _replacing(path: Path) -> Iterator[Any]:
 
 
 def _write_sums(path: Path, digests: list[str]) -> None:
-    write_atomic(sum_file(path), "".join(f"{digest}  {path.name}\n" for digest in digests).encode())
+    """Not flushed to the disk: where the machine's power fails, the checksums within the checkpoint are left."""
+    place = hidden(sum_file(path))
+    place.write_text("".join(f"{digest}  {path.name}\n" for digest in digests), encoding="utf-8")
+    place.replace(sum_file(path))
 
 
 def _sums(path: Path) -> list[str]:
@@ -227,12 +235,19 @@ def check(path: str | os.PathLike) -> list[str]:
     wrong = [
         str(name)
         for name, value in (weights if isinstance(weights, dict) else {}).items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+        if isinstance(value, torch.Tensor) and not _finite(value)
     ]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         faults.append(f"{path}: weights that are not finite numbers: {', '.join(wrong[:SHOWN])}{more}")
     return faults
+
+
+def _finite(value: torch.Tensor) -> bool:
+    """Whether all numbers are; in one pass and without a copy."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.stack(torch.aminmax(value)).isfinite().all())
 
 
 def _read(path: Path) -> dict[str, Any]:

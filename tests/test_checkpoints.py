@@ -32,6 +32,10 @@ def test_the_checksum_beside_it_is_that_of_sha256sum(saved):
 def test_a_copy_is_a_file_of_its_own(saved):
     other = saved.with_name("checkpoint_best.pt")
     checkpoints.copy(saved, other)
+    assert other.read_bytes() == saved.read_bytes()
+    assert (
+        checkpoints.sum_file(other).read_text() == f"{hashlib.sha256(saved.read_bytes()).hexdigest()}  {other.name}\n"
+    )
     saved.write_bytes(b"")
     assert checkpoints.check(other) == []
     assert "empty" in checkpoints.check(saved)[0]
@@ -69,10 +73,16 @@ def test_a_file_that_somebody_put_in_its_place_is_usable_but_told(saved, tmp_pat
 
 
 def test_weights_that_are_no_numbers_and_files_that_are_none(saved, tmp_path):
-    bad = state()
-    bad["model"]["weight"][1, 2] = float("nan")
-    checkpoints.save(bad, saved)
-    assert checkpoints.check(saved) == [f"{saved}: weights that are not finite numbers: weight"]
+    for wrong in (float("nan"), float("inf"), float("-inf")):
+        bad = state()
+        bad["model"] |= {
+            "half": torch.full((3,), wrong).half(),
+            "none": torch.empty(0),
+            "same": torch.ones(2).bfloat16(),
+        }
+        bad["model"]["weight"][1, 2] = wrong
+        checkpoints.save(bad, saved)
+        assert checkpoints.check(saved) == [f"{saved}: weights that are not finite numbers: weight, half"]
     assert checkpoints.check(tmp_path / "gone.pt") == [f"{tmp_path / 'gone.pt'}: no such file"]
     saved.write_bytes(b"text")
     assert "first bytes" in checkpoints.check(saved)[0]
