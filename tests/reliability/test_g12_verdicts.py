@@ -106,7 +106,7 @@ def test_every_utterance_has_one_verdict(tmp_path_factory, some):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(kinds, min_size=1, max_size=40))
 def test_every_utterance_has_one_verdict_in_many_corpora(tmp_path_factory, some):
     check_any(tmp_path_factory, some)
