@@ -134,8 +134,10 @@ def _checked(original: Callable) -> Callable:
                 state = original(path, arg_overrides, *args, **kwargs)
             except _RefusedError as error:
                 raise MMFairseqError(f"{path}: {error}") from error
-            except (LookupError, TypeError, AttributeError) as error:  # of torch's reader, or of what is missing
-                told = f"{type(error).__name__}: {error}"[:200]
+            except MMFairseqError:
+                raise
+            except Exception as error:  # torch raises a dozen kinds, fairseq what comes of missing parts
+                told = f"{type(error).__name__}: {str(error).partition('.')[0]}"[:200]
                 raise MMFairseqError(f"{path}: not a readable checkpoint of a training ({told})") from error
             _check_task(path, state, (arg_overrides or {}).get("task"))
             return state
