@@ -1,7 +1,7 @@
 """Tell what a checkpoint, a folder of Hugging Face, an npy or npz file holds, without running any of it.
 
-Its form, the names that its pickles call, keys, shapes and options, and whether the commands here would load it; where they
-would not, the exit status is 1.
+Its form, the names that its pickles call, keys, shapes and options, and whether the commands here would load it; where
+they would not, the exit status is 1.
 """
 
 import argparse
