@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_fairseq.databin import StreamReader, write_lookup
+from mm_fairseq.databin import StreamReader, complete, write_lookup
 from mm_fairseq.databin.format import Index, shard_paths
 from mm_fairseq.manifest import COLUMNS, Utterance
 from mm_fairseq.targets import Target, write_targets
@@ -125,10 +125,10 @@ def generate(folder: Path, size: int) -> Path:
     (folder / "splits/official/1").mkdir(parents=True)
     for name, part in zip(("train", "valid", "test"), np.split(order, ends[:2].astype(int)), strict=True):
         np.save(folder / f"splits/official/1/{name}.npy", np.sort(part))
-    meta = {"format": 1, "complete": True, "sample_rate": 16000, "fps": 10.0, "frame_size": 112, "tokenizer": {}}
+    meta = {"format": 1, "sample_rate": 16000, "fps": 10.0, "frame_size": 112, "tokenizer": {}}
     meta |= {"protocols": [{"name": "official", "folds": ["1"]}], "streams": {"audio": {}, "text": {}, "video": {}}}
-    (folder / "meta.json").write_text(json.dumps(meta | {"rows": size}))
     write_lookup(folder, TARGETS, rows)
+    complete(folder, meta | {"rows": size})
     return folder
 
 
