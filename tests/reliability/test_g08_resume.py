@@ -132,12 +132,12 @@ def test_patience_goes_on(data_bin, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("kill", [1, 3, 6, 9])
+@pytest.mark.parametrize("kill", [1, 3, 5])
 @pytest.mark.parametrize("more", [(), ("--update-freq", 2), ("--grouped-shuffling",)], ids=str)
 @pytest.mark.parametrize("before", [1, 2])
 def test_wherever_it_is_killed(data_bin, tmp_path, before, more, kill):
     """In the first epoch, at its end, in the second; with batches of 3 the last one is smaller."""
-    check(data_bin, tmp_path, before, (1, 2), kill, "--batch-size", 3 if not more else 2, *more)
+    check(data_bin, tmp_path, before, (1, 2), kill * (3 - before), "--batch-size", 3 if not more else 2, *more)
 
 
 @pytest.mark.slow
