@@ -76,6 +76,8 @@ def _job(plan: Plan, fold: str, seed: int) -> Job:
     folder.mkdir(parents=True, exist_ok=True)
     begun = _begun(folder, plan.arguments)
     if begun != "trained":
+        if receipts.read(folder):
+            receipts.write(folder, {})  # before the files go that it was written for: this may be killed at any moment
         if begun == "":
             for path in folder.glob("*.pt*"):
                 path.unlink()
@@ -111,8 +113,8 @@ def _begun(folder: Path, arguments: Sequence[str]) -> str:
         updates = state["optimizer_history"][-1]["num_updates"]
         limit = state["cfg"]["optimization"]["max_update"]
         patience = int(option(arguments, "--patience") or -1)
-        waited = state["extra_state"]["early_stopping"]["epochs"] if patience > 0 else 0
-    except (MMFairseqError, KeyError, IndexError, TypeError) as error:
+        waited = int(state["extra_state"]["early_stopping"]["epochs"]) if patience > 0 else 0
+    except (MMFairseqError, KeyError, IndexError, TypeError, ValueError) as error:
         if last.exists():
             logger.warning("%s: starts again, it has no checkpoint to go on from: %r", folder, error)
         return ""

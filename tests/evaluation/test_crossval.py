@@ -1,15 +1,17 @@
 """Which jobs are run, resumed, skipped; with stand-ins for the commands. The real ones run in tests/e2e."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
-from mm_fairseq import atomic
+from mm_fairseq import atomic, checkpoints
 from mm_fairseq.atomic import locked
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.evaluation import crossval, plan
+from mm_fairseq.evaluation import crossval, plan, receipts
 
 
 @pytest.fixture
@@ -190,6 +192,45 @@ def test_a_damaged_best_checkpoint_is_made_again(cross, out, caplog):
     cross(seeds=("1",))
     assert "checkpoint_best.pt cannot be made otherwise: cut short" in caplog.text
     assert files(out) == before
+
+
+def test_a_training_that_starts_again_is_not_done_when_it_is_killed(cross, out, data):
+    """The receipt of the first training does not stand for what the second one had written until then."""
+    cross(seeds=("1",))
+    before, folder = files(out), out / "loso" / "fold_1" / "seed_1"
+    (folder / "test" / "predictions.jsonl").unlink()
+    os.truncate(folder / "checkpoint_best.pt", 20)
+    command = data.parent / "bin" / "fairseq-train"
+    whole = command.read_text()
+    command.write_text(whole.replace('print("done training")', "import os; os.kill(os.getpid(), 9)"))
+    with pytest.raises(MMFairseqError, match="1 of 3 jobs are not done: fold 1 seed 1"):
+        cross(seeds=("1",))
+    assert checkpoints.damage(folder / "checkpoint_best.pt") == ""
+    command.write_text(whole)
+    (folder / "train.log").unlink()
+    cross(seeds=("1",))
+    assert (folder / "train.log").is_file()
+    assert files(out) == before
+
+
+def test_the_receipt_goes_before_the_checkpoints(cross, out, monkeypatch):
+    cross(seeds=("1",))
+    folder = out / "loso" / "fold_1" / "seed_1"
+    (folder / "test" / "predictions.jsonl").unlink()
+    os.truncate(folder / "checkpoint_best.pt", 20)
+
+    unlink = Path.unlink
+
+    def killed(path, missing_ok=False):
+        if path.suffix == ".pt":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    made = plan.make(out.parent / "data-bin", "loso", (), ("1",), out, ("--arch", "a"))
+    with pytest.raises(KeyboardInterrupt):
+        next(crossval._job(made, "1", 1))
+    assert receipts.read(folder) == {}
 
 
 def test_a_damaged_last_checkpoint_leaves_the_best_one_to_go_on_from(cross, out):
