@@ -1,7 +1,8 @@
 """Checkpoints of trainings: each appears whole or not at all, has its checksum beside it, and is checked when read.
 
-`NAME.pt.sha256` is what `sha256sum NAME.pt` prints. While a checkpoint is replaced it holds two lines, of the old and
-of the new one, so that either is right if the writer is killed between the two files.
+`NAME.pt.sha256` is what `sha256sum NAME.pt` prints. While a checkpoint is replaced it holds a line of the old one and
+one of the new one, so that either is right if the writer is killed between the two files; each further kill there
+leaves one line more.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ SUM = ".sha256"
 DAMAGED = ".damaged"
 BLOCK = 2**20  # bytes
 SHOWN = 5  # names in a message
-_NAME = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|\.best_.+)\.pt")  # of fairseq, beside the last one
+_NAME = r"checkpoint(\d+|_\d+_\d+|_best|\.best_.+_-?\d+\.\d+)"  # of fairseq, beside the last one
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,6 +55,12 @@ class _Summed:
 
     def flush(self) -> None:
         self.file.flush()
+
+
+def last_in(folder: str | os.PathLike, suffix: str = "") -> Path:
+    """The checkpoint that a training writes last; `suffix` is --checkpoint-suffix."""
+    last = Path(folder, LAST)
+    return last.with_stem(last.stem + suffix)
 
 
 def sum_file(path: Path) -> Path:
@@ -176,15 +183,17 @@ def newest(last: Path) -> Found:
     """The checkpoint to go on from: the last one where it is whole, else of those beside it the one of most updates.
 
     Args:
-        last: path of `checkpoint_last.pt`; where there is no such file, no training was begun.
+        last: path of `checkpoint_last.pt`, or with --checkpoint-suffix between name and ending, which those beside it
+            must have too; where there is no such file, no training was begun.
     """
     if not last.is_file():
         return Found(None, {})
     if not (fault := damage(last)):
         return Found(last, {})
     skipped, places = {last.name: fault}, []
+    name = re.compile(_NAME + re.escape(last.name.removeprefix(Path(LAST).stem)))
     for path in last.parent.iterdir():
-        if _NAME.fullmatch(path.name):
+        if name.fullmatch(path.name):
             try:
                 places.append((updates(path), path.stat().st_mtime_ns, path))
             except (MMFairseqError, OSError) as error:
@@ -205,9 +214,14 @@ def set_aside(path: Path) -> Path:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed writers left in the folder of a training, and checksums whose checkpoint is gone."""
+    """Remove what killed writers left in the folder of a training, and old checksums. Only who holds it may."""
     for left in folder.glob(".checkpoint*.tmp"):
         left.unlink(missing_ok=True)
+    remove_old_sums(folder)
+
+
+def remove_old_sums(folder: Path) -> None:
+    """Remove checksums whose checkpoint is gone; other processes may write checkpoints there meanwhile."""
     for left in folder.glob(f"checkpoint*.pt{SUM}"):
         if not left.with_name(left.name.removesuffix(SUM)).exists():
             left.unlink(missing_ok=True)

@@ -83,7 +83,7 @@ def checkpoint_faults(path: Path) -> list[str]:
     """What is wrong with a checkpoint, and with the file of its checksum, which a training does without."""
     faults, beside = checkpoints.check(path), checkpoints.sum_file(path)
     line = rf"[0-9a-f]{{64}}  {re.escape(path.name)}\n"
-    if beside.is_file() and not re.fullmatch(f"(?:{line}){{1,2}}", beside.read_bytes().decode("utf-8", "replace")):
+    if beside.is_file() and not re.fullmatch(f"(?:{line})+", beside.read_bytes().decode("utf-8", "replace")):
         faults.append(f"{beside}: damaged or cut short; if the checkpoint is whole, `sha256sum` writes it anew")
     return faults
 

@@ -74,7 +74,6 @@ def claim(path: Path, what: str) -> None:
         if error.errno not in NO_LOCKS:
             raise MMFairseqError(f"{what}: cannot be written ({error.strerror})") from error
         logger.warning("%s: this file system has no locks: nothing keeps another process from writing there", what)
-        return
     _claims[path] = stack
     atexit.register(_release, stack, os.getpid())
 
@@ -98,13 +97,23 @@ def resumed_from(last: Path) -> Path | None:
     """The checkpoint that a training goes on from, the same on all ranks; None where it begins anew.
 
     A damaged `last` is told of. Where nothing is whole it gets another name, so that the training begins anew.
+
+    Raises:
+        MMFairseqError: nothing is whole, and the folder is not held by this training, which may rename nothing there.
     """
     several = dist.is_initialized() and dist.get_world_size() > 1
     if not several:
         return _newest(last)
-    chosen = [_newest(last) if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(chosen, src=0)
-    return chosen[0]
+    found: list[Any] = [None, ""]
+    if dist.get_rank() == 0:
+        try:
+            found[0] = _newest(last)
+        except (MMFairseqError, OSError) as error:  # or the others would wait
+            found[1] = str(error)
+    dist.broadcast_object_list(found, src=0)
+    if found[1]:
+        raise MMFairseqError(found[1])
+    return found[0]
 
 
 def _newest(last: Path) -> Path | None:
@@ -116,6 +125,11 @@ def _newest(last: Path) -> Path | None:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items())
     if found.path is None:
         if reasons:
+            if (last.parent / CLAIM).absolute() not in _claims:
+                raise MMFairseqError(
+                    f"{last.parent}: no checkpoint is whole, and none is renamed where this training does not write; "
+                    f"name another --restore-file or --save-dir; {reasons}"
+                )
             aside = checkpoints.set_aside(last)
             logger.warning("%s: no checkpoint is whole, training begins anew; see %s; %s", last.parent, aside, reasons)
         return None
@@ -177,7 +191,7 @@ def _without_old_sums(original: Callable) -> Callable:
     def save(cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> Any:
         saved = original(cfg, trainer, epoch_itr, val_loss)
         if not cfg.no_save and trainer.is_data_parallel_master:
-            checkpoints.tidy(Path(cfg.save_dir))
+            checkpoints.remove_old_sums(Path(cfg.save_dir))
         return saved
 
     return save
@@ -188,19 +202,36 @@ def _of_newest(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
-        last = Path(cfg.save_dir) / checkpoints.LAST
-        if cfg.restore_file == last.name and not trainer.checkpoint_suffix:
+        suffix, alone = trainer.checkpoint_suffix, cfg.checkpoint_suffix or ""  # they differ where each rank saves
+        last = checkpoints.last_in(cfg.save_dir, suffix)
+        if cfg.restore_file == checkpoints.LAST and suffix == alone:
             chosen = resumed_from(last)
             if chosen is not None and chosen != last:
                 cfg = copy.copy(cfg)
-                cfg.restore_file, cfg.finetune_from_model = str(chosen), None
+                cfg.restore_file, cfg.finetune_from_model = _as_option(chosen, suffix), None
+        resumed = not (cfg.reset_meters or cfg.reset_optimizer or (cfg.finetune_from_model and not last.exists()))
         state, epoch_itr = original(cfg, trainer, **passthrough)
-        stop, waited = _should_stop_early(), (state or {}).get(STOPPING)
-        if waited and stop is not None and not cfg.reset_meters:
-            stop.best, stop.num_runs = waited["best"], waited["epochs"]
+        stop, waited = _should_stop_early(), _waited(state)
+        if resumed and stop is not None and waited is not None:
+            stop.best, stop.num_runs = waited
         return state, epoch_itr
 
     return load
+
+
+def _as_option(path: Path, suffix: str) -> str:
+    """The --restore-file for a file: fairseq puts the suffix in front of every `.pt` in it."""
+    name = str(path.with_name(f"{path.name.removesuffix(f'{suffix}.pt')}.pt"))
+    if name.replace(".pt", f"{suffix}.pt") != str(path):
+        raise MMFairseqError(f"{path}: fairseq does not find it by --checkpoint-suffix; a folder's name holds `.pt`")
+    return name
+
+
+def _waited(state: Any) -> tuple[float, int] | None:
+    """The best value and the epochs since, from a checkpoint that may be anybody's."""
+    found = (state or {}).get(STOPPING)
+    values = (found.get("best"), found.get("epochs")) if isinstance(found, dict) else ()
+    return values if [type(value) for value in values] == [float, int] else None  # type: ignore[return-value]
 
 
 def _should_stop_early() -> Any:

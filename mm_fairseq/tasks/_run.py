@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from .. import metrics
-from ..checkpoints import LAST
+from ..checkpoints import LAST, last_in
 from ..errors import MMFairseqError
 from ..fairseq_compat.checkpoints import claim, claim_training, resumed_from
 from ..untrusted import check_options
@@ -112,7 +112,7 @@ def resume_path(model_cfg: DictConfig) -> Path | None:
     All ranks must ask, and get the same.
 
     Raises:
-        MMFairseqError: another training writes into --save-dir.
+        MMFairseqError: another training writes into --save-dir, or nothing there is whole and --no-save is given.
     """
     root: Any = model_cfg._get_parent()
     checkpoint = root.get("checkpoint") if root else None
@@ -121,9 +121,10 @@ def resume_path(model_cfg: DictConfig) -> Path | None:
     folder = Path(checkpoint.save_dir)
     if not rank() and folder.is_dir() and not checkpoint.get("no_save"):
         claim_training(folder)
+    suffix = checkpoint.get("checkpoint_suffix") or ""
     if checkpoint.restore_file == LAST:
-        return resumed_from(folder / LAST)
-    path = Path(checkpoint.restore_file)
+        return resumed_from(last_in(folder, suffix))
+    path = Path(checkpoint.restore_file.replace(".pt", f"{suffix}.pt"))  # as fairseq does
     return path if path.is_file() else None
 
 

@@ -256,6 +256,12 @@ def test_a_checkpoint(tmp_path, verify):
     checkpoints.save({"model": {"weight": torch.randn(9)}, "extra_state": {}}, path)
     assert verify(path) == (0, [f"{path}: whole"])
     assert verify(path, "--repair")[0] == 2
+    beside = checkpoints.sum_file(path)
+    others = "".join(f"{digit * 64}  {path.name}\n" for digit in "12")  # two kills between a checkpoint and its sum
+    beside.write_text(others + beside.read_text())
+    assert verify(path)[0] == 0
+    beside.write_text(others + beside.read_text()[:-9])
+    assert verify(path)[0] == 1
     flip(path)
     status, lines = verify(path)
     assert status == 1

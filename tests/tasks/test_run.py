@@ -1,6 +1,7 @@
 """What the task reads of the options around its own, and how the best checkpoint is chosen."""
 
 import dataclasses
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -115,8 +116,8 @@ def test_defaults_where_a_task_is_made_by_itself(cfg):
 
 
 def test_resume_path(tmp_path):
-    def path_of(restore, folder):
-        root = {"model": {}, "checkpoint": {"save_dir": str(folder), "restore_file": str(restore)}}
+    def path_of(restore, folder, **more):
+        root = {"model": {}, "checkpoint": {"save_dir": str(folder), "restore_file": str(restore), **more}}
         return _run.resume_path(OmegaConf.create(root).model)
 
     last, other = tmp_path / "checkpoint_last.pt", tmp_path / "other.pt"
@@ -128,7 +129,13 @@ def test_resume_path(tmp_path):
     torch.save({"optimizer_history": [{"num_updates": 3}]}, best)
     last.write_bytes(last.read_bytes()[:-1])
     assert path_of("checkpoint_last.pt", tmp_path) == best
-    best.unlink()
+    best.rename(tmp_path / "checkpoint_best_x.pt")
+    assert path_of("checkpoint_last.pt", tmp_path, checkpoint_suffix="_x") is None
+    shutil.copy(last, tmp_path / "checkpoint_last_x.pt")
+    found = path_of("checkpoint_last.pt", tmp_path, checkpoint_suffix="_x")
+    assert found == tmp_path / "checkpoint_best_x.pt"
+    assert path_of(tmp_path / "checkpoint_best.pt", tmp_path, checkpoint_suffix="_x") == found
+    assert last.is_file()
     assert path_of("checkpoint_last.pt", tmp_path) is None
     assert (tmp_path / "checkpoint_last.pt.damaged").is_file()
     assert path_of(other, tmp_path / "new") == other
