@@ -5,6 +5,7 @@ one of those that the caller admits, a call or a new object becomes a `Made`, an
 who asked for the file. Every length is checked against the file before memory is taken.
 """
 
+import gc
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ WINDOW = 1 << 12  # bytes of a list of numbers that are decoded at once
 FEW = 16  # numbers: so many in a row are decoded at once
 FRAME = b"\x95"  # with its length, 8 bytes, anywhere between opcodes
 MAX_INT = 16  # bytes of a whole number
+MAX_STEPS = 3 << 20  # opcodes: a million and a half strings
+MAX_STACK = 1 << 20  # values that wait to be put somewhere
+MAX_KEY = 64  # parts of a tuple that is a key
 OTHER_COLUMN = "leave the column out, or save as Parquet"
 
 _SIZES = {ord("K"): 2, ord("M"): 3, ord("J"): 5, ord("G"): 9}  # opcodes of numbers: bytes from one to the next
@@ -35,7 +39,7 @@ class Name:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Made:
     """What a call of an admitted name, or a new object of it, would have been.
 
@@ -52,6 +56,8 @@ class Made:
 
 class Grown:
     """A list in the making: values, and runs of numbers as arrays."""
+
+    __slots__ = ("parts", "runs")
 
     def __init__(self) -> None:
         self.parts: list[Any] = []
@@ -90,13 +96,15 @@ class Machine:
         data: the bytes; a memory map is not copied. What stands behind the end of the pickle is left alone.
         where: the file's name for messages.
         admits: whether a module and a name in it may be named.
+        steps_left: opcodes that it may have.
     """
 
     steps: ClassVar[dict[bytes, Callable[[Any], None]]]
+    numbers_a_step: ClassVar[int] = 64  # of a run
 
-    def __init__(self, data: Any, where: str, admits: Callable[[str, str], bool]) -> None:
+    def __init__(self, data: Any, where: str, admits: Callable[[str, str], bool], steps_left: int = MAX_STEPS) -> None:
         self.data = memoryview(data)
-        self.where, self.admits = where, admits
+        self.where, self.admits, self.steps_left = where, admits, steps_left
         self.at = 0
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -106,27 +114,49 @@ class Machine:
         """The tree: None, bool, int, float, str, bytes, tuple, dict, set, `Grown`, `Name` and `Made`.
 
         Raises:
-            MMFairseqError: the file is damaged or cut short, or names what is not admitted.
+            MMFairseqError: the file is damaged or cut short, names what is not admitted, or is too long a program.
         """
-        start = self.at
+        collects = gc.isenabled()
+        gc.disable()  # it would look again and again at the many values that are kept
         try:
-            if self._take(1) != b"\x80" or not 2 <= self._take(1)[0] <= 5:
-                raise MMFairseqError(f"{self.where}: not a pickle of protocol 2 to 5")
-            while True:
-                start = self.at
-                code = bytes(self._take(1))
-                if code == b".":
-                    return self.stack.pop()
-                step = self.steps.get(code)
-                if step is None:
-                    raise MMFairseqError(f"{self.where}: byte {start}: opcode {code!r} is not that of plain data")
-                step(self)
+            return self._run()
         except MMFairseqError:
             raise
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error) as error:
             raise MMFairseqError(
-                f"{self.where}: byte {start}: a damaged pickle ({type(error).__name__}: {error})"
+                f"{self.where}: before byte {self.at}: a damaged pickle ({type(error).__name__}: {error})"
             ) from error
+        finally:
+            if collects:
+                gc.enable()
+
+    def _run(self) -> Any:
+        if self._take(1) != b"\x80" or not 2 <= self._take(1)[0] <= 5:
+            raise MMFairseqError(f"{self.where}: not a pickle of protocol 2 to 5")
+        steps, data, stack = {code[0]: step for code, step in self.steps.items()}, self.data, self.stack
+        end = len(data)
+        while (code := data[self.at] if self.at < end else self._take(1)[0]) != ord("."):
+            step = steps.get(code)
+            if step is None:
+                raise MMFairseqError(f"{self.where}: byte {self.at}: opcode {bytes([code])!r} is none of plain data")
+            self.at += 1
+            step(self)
+            self.steps_left -= 1
+            if self.steps_left < 0 or len(stack) > MAX_STACK:
+                self.count(0)
+                raise MMFairseqError(f"{self.where}: byte {self.at}: more than {MAX_STACK} values in no list")
+        self.at += 1
+        return stack.pop()
+
+    def count(self, steps: int) -> None:
+        """Take steps off those that are left.
+
+        Raises:
+            MMFairseqError: there are none.
+        """
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise MMFairseqError(f"{self.where}: byte {self.at}: too many values for a pickle")
 
     # Bytes
 
@@ -171,6 +201,7 @@ class Machine:
         while True:
             numbers, used = _decode(bytes(self.data[self.at : self.at + WINDOW]))
             if used:
+                self.count(len(numbers) // self.numbers_a_step)
                 runs.append(numbers)
                 self.at += used
             elif self.data[self.at : self.at + 1] == FRAME:
@@ -182,6 +213,7 @@ class Machine:
             self.marks.pop()
             self.stack[-1].add_run(np.concatenate(runs))
         else:
+            self.count(sum(map(len, runs)))
             self.stack.extend(number for run in runs for number in run.tolist())
 
     def _append(self) -> None:
@@ -272,12 +304,6 @@ class Machine:
     def _skip(self, count: int) -> None:
         self._take(count)
 
-    def _drop(self, value: Any) -> None:
-        """Leave what was taken off the stack."""
-
-    def _push(self, value: Any) -> None:
-        self.stack.append(value)
-
 
 def keys(values: Sequence[Any]) -> Sequence[Any]:
     """The values, each of which can be a key of a dict or a member of a set.
@@ -285,9 +311,11 @@ def keys(values: Sequence[Any]) -> Sequence[Any]:
     To hash tuples in tuples recurses without a limit, and takes for ever where they are shared.
 
     Raises:
-        TypeError: one is neither plain nor a tuple of plain values.
+        TypeError: one is neither plain nor a short tuple of plain values.
     """
     for value in values:
+        if isinstance(value, tuple) and len(value) > MAX_KEY:
+            raise TypeError(f"{len(value)} values in a key")
         for part in value if isinstance(value, tuple) else (value,):
             if not (part is None or isinstance(part, _KEYS)):
                 raise TypeError(f"{type(part).__name__} in a key")
@@ -322,41 +350,41 @@ Machine.steps = {
     b"\x80": lambda m: m._skip(1),
     FRAME: lambda m: m._skip(8),
     b"(": Machine._mark,
-    b"0": lambda m: m._drop(m.stack.pop()),
-    b"1": lambda m: m._drop(m._marked()),
-    b"2": lambda m: m._push(m.stack[-1]),
-    b"N": lambda m: m._push(None),
-    b"\x88": lambda m: m._push(True),
-    b"\x89": lambda m: m._push(False),
-    b"J": lambda m: m._push(m._number("<i")),
-    b"K": lambda m: m._push(m._number("<B")),
-    b"M": lambda m: m._push(m._number("<H")),
-    b"\x8a": lambda m: m._push(m._whole(m._number("<B"))),
-    b"\x8b": lambda m: m._push(m._whole(m._number("<i"))),
-    b"G": lambda m: m._push(m._number(">d")),
-    b"X": lambda m: m._push(m._text("<I")),
-    b"\x8c": lambda m: m._push(m._text("<B")),
-    b"\x8d": lambda m: m._push(m._text("<Q")),
-    b"B": lambda m: m._push(m._take(m._number("<I"))),
-    b"C": lambda m: m._push(m._take(m._number("<B"))),
-    b"\x8e": lambda m: m._push(m._take(m._number("<Q"))),
-    b"\x96": lambda m: m._push(m._take(m._number("<Q"))),
-    b"U": lambda m: m._push(m._take(m._number("<B"))),
-    b"T": lambda m: m._push(m._take(m._number("<i"))),
-    b"]": lambda m: m._push(Grown()),
+    b"0": lambda m: m.stack.pop(),
+    b"1": lambda m: m._marked(),
+    b"2": lambda m: m.stack.append(m.stack[-1]),
+    b"N": lambda m: m.stack.append(None),
+    b"\x88": lambda m: m.stack.append(True),
+    b"\x89": lambda m: m.stack.append(False),
+    b"J": lambda m: m.stack.append(m._number("<i")),
+    b"K": lambda m: m.stack.append(m._number("<B")),
+    b"M": lambda m: m.stack.append(m._number("<H")),
+    b"\x8a": lambda m: m.stack.append(m._whole(m._number("<B"))),
+    b"\x8b": lambda m: m.stack.append(m._whole(m._number("<i"))),
+    b"G": lambda m: m.stack.append(m._number(">d")),
+    b"X": lambda m: m.stack.append(m._text("<I")),
+    b"\x8c": lambda m: m.stack.append(m._text("<B")),
+    b"\x8d": lambda m: m.stack.append(m._text("<Q")),
+    b"B": lambda m: m.stack.append(m._take(m._number("<I"))),
+    b"C": lambda m: m.stack.append(m._take(m._number("<B"))),
+    b"\x8e": lambda m: m.stack.append(m._take(m._number("<Q"))),
+    b"\x96": lambda m: m.stack.append(m._take(m._number("<Q"))),
+    b"U": lambda m: m.stack.append(m._take(m._number("<B"))),
+    b"T": lambda m: m.stack.append(m._take(m._number("<i"))),
+    b"]": lambda m: m.stack.append(Grown()),
     b"a": Machine._append,
     b"e": Machine._appends,
-    b")": lambda m: m._push(()),
-    b"t": lambda m: m._push(tuple(m._marked())),
-    b"\x85": lambda m: m._tuple(1),
+    b")": lambda m: m.stack.append(()),
+    b"t": lambda m: m.stack.append(tuple(m._marked())),
+    b"\x85": lambda m: m.stack.append((m.stack.pop(),)),
     b"\x86": lambda m: m._tuple(2),
     b"\x87": lambda m: m._tuple(3),
-    b"}": lambda m: m._push({}),
+    b"}": lambda m: m.stack.append({}),
     b"s": Machine._set_item,
     b"u": lambda m: m._set_items(m._marked()),
-    b"\x8f": lambda m: m._push(set()),
+    b"\x8f": lambda m: m.stack.append(set()),
     b"\x90": Machine._add_items,
-    b"\x91": lambda m: m._push(frozenset(keys(m._marked()))),
+    b"\x91": lambda m: m.stack.append(frozenset(keys(m._marked()))),
     b"h": lambda m: m._get("<B"),
     b"j": lambda m: m._get("<I"),
     b"q": lambda m: m._put("<B"),

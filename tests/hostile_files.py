@@ -89,6 +89,22 @@ RAW = {
     "deep": b"\x80\x02" + b"]" * 100 + b"(" * 50_000 + b".",
     "cut": b"\x80\x02}X\x01\x00\x00\x00aX\xff\xff\xff\x7fabc",
 }
+# Small files that would be gigabytes and minutes.
+_PAIRS = b"]q\0(" + b"".join(b"K%cK\x01\x86" % (n % 256) for n in range(50_000)) + b"e"
+BOMBS = {
+    "nothing, again and again": b"\x80\x02" + b"N0" * 2**22 + b"N.",
+    "lists upon lists": b"\x80\x02" + b"]" * 2**22 + b".",
+    "objects of nothing": b"\x80\x02ccollections\nOrderedDict\nq\0" + b"h\0)R0" * 2**21 + b"N.",
+    "objects kept": b"\x80\x02](ccollections\nOrderedDict\nq\0" + b"h\0)R" * 2**20 + b"e.",
+    "tuples in tuples": b"\x80\x02)" + b"\x85" * 2**22 + b".",
+    "numbers on the stack": b"\x80\x02(" + b"K\x01" * 2**23 + b"t.",
+    "one list made into many": b"\x80\x02"
+    + _PAIRS
+    + b"0ccollections\nOrderedDict\nq\1"
+    + b"h\1h\0\x85R0" * 2**18
+    + b"N.",
+    "one long key again and again": b"\x80\x02(" + b"K\x01" * 2**19 + b"tq\0}" + b"h\0Ns" * 2**18 + b".",
+}
 
 
 def archive(path, pickled, records=(), compress=zipfile.ZIP_STORED, folder="archive"):
@@ -148,6 +164,9 @@ def checkpoints(folder):
         torch.save({**TINY, "extra": gadget}, path(f"{name}, legacy"), _use_new_zipfile_serialization=False)
     for name, raw in RAW.items():
         archive(path(name), raw)
+    for name, raw in BOMBS.items():
+        archive(path(name), raw)
+    path("a bomb of old").write_bytes(_begin_of_old() + BOMBS["nothing, again and again"])
     for name, make in SIZES.items():
         archive(path(name), *make())
     plain = pickle.dumps({"a": 1}, 2)
@@ -164,6 +183,16 @@ def checkpoints(folder):
     path("an old tar").write_bytes(b"storages".ljust(257, b"\0") + b"ustar\x0000" + bytes(500))
     path("empty").write_bytes(b"")
     return out
+
+
+def _begin_of_old():
+    """Magic number, version and system, as before torch 1.6."""
+    state = io.BytesIO()
+    torch.save({}, state, _use_new_zipfile_serialization=False)
+    state.seek(0)
+    for _ in range(3):
+        pickle.load(state)
+    return state.getvalue()[: state.tell()]
 
 
 def _overlap(path):

@@ -10,6 +10,8 @@ from ..pickles import Grown, Machine, Made, Name, keys
 
 STORAGE = Name("torch", "storage")  # stands for what a persistent id means: (kind, storage class, key, place, numel)
 RESULT = Name("the result", "of a call")  # is called itself, with what it is as its first argument
+MAX_STEPS = 2**21  # opcodes: a dictionary of 250,000 symbols has a million
+MAX_MADE = 2**18  # calls: a tensor is three
 MAPPINGS = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
 
 
@@ -28,10 +30,16 @@ class Mapping(dict):
 
 
 class TorchMachine(Machine):
-    """Reads one pickle of a checkpoint; `made` and `names` hold all that it made and named."""
+    """Reads one pickle of a checkpoint; `made` and `names` hold all that it made and named.
 
-    def __init__(self, data: Any, where: str) -> None:
-        super().__init__(data, where, lambda module, name: True)
+    Args:
+        data, where, steps_left: see `Machine`.
+    """
+
+    numbers_a_step = 4
+
+    def __init__(self, data: Any, where: str, steps_left: int = MAX_STEPS) -> None:
+        super().__init__(data, where, lambda module, name: True, steps_left)
         self.made: list[Made] = []
         self.names: dict[str, None] = {}
 
@@ -54,13 +62,13 @@ class TorchMachine(Machine):
         if not isinstance(args, tuple):
             raise TypeError("a call without arguments")
         made = Made(called, args) if isinstance(called, Name) else Made(RESULT, (called, *args))
-        self.stack.append(made)
-        self.made.append(made)
+        self._keep(made)
         if str(made.name) in MAPPINGS:
             self.stack[-1] = Mapping(made.name, made.args)
             if str(made.name) != "collections.defaultdict" and made.args:
                 pairs = made.args[0]
                 items = pairs.parts if isinstance(pairs, Grown) else list(pairs)
+                self.count(len(items))
                 for pair in items:
                     key, value = pair.parts if isinstance(pair, Grown) else pair
                     self.stack[-1][keys([key])[0]] = value
@@ -77,8 +85,12 @@ class TorchMachine(Machine):
         number = self.stack.pop()
         if not isinstance(number, tuple):
             raise TypeError("a persistent id that is none of torch")
-        made = Made(STORAGE, number)
-        self.made.append(made)
+        self._keep(Made(STORAGE, number))
+
+    def _keep(self, made: Made) -> None:
         self.stack.append(made)
+        self.made.append(made)
+        if len(self.made) > MAX_MADE:
+            raise MMFairseqError(f"{self.where}: byte {self.at}: more than {MAX_MADE} calls")
 
     steps = Machine.steps | {b"Q": lambda m: m._persistent()}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import MMFairseqError
 from ..pickles import Grown, Made, Name
-from .machine import STORAGE, TorchMachine
+from .machine import MAX_STEPS, STORAGE, TorchMachine
 
 NO_CHECKPOINT = "empty or cut short, or no checkpoint at all"
 MAX_PICKLE = 2**26  # bytes of all that is no tensor
@@ -173,10 +173,11 @@ def _pickles(data: mmap.mmap) -> Saved:
     parts: list[Any] = []
     names: dict[str, None] = {}
     made: list[Made] = []
-    at = 0
+    at, steps_left = 0, MAX_STEPS
     for place in ("its begin", "its begin", "its begin", "the state", "the list of storages"):
-        machine = TorchMachine(memoryview(data)[at : at + MAX_PICKLE], place)
+        machine = TorchMachine(memoryview(data)[at : at + MAX_PICKLE], place, steps_left)
         parts.append(machine.run())
+        steps_left = machine.steps_left
         if len(parts) == 1 and parts[0] != _MAGIC:
             raise MMFairseqError(NO_CHECKPOINT)
         at, names = at + machine.at, names | machine.names

@@ -1,5 +1,6 @@
 """What honest files hold passes; whatever the bytes, the answer is a result or one kind of error."""
 
+import gc
 import random
 import time
 from argparse import Namespace
@@ -8,6 +9,7 @@ import hostile_files
 import numpy as np
 import pytest
 import torch
+from fairseq.data.dictionary import Dictionary
 from omegaconf import OmegaConf
 from test_fairseq_compat import STATES, saved
 
@@ -104,3 +106,23 @@ def test_any_damage_is_a_result_or_the_declared_error(tmp_path, zipped):
         slowest = max(slowest, time.perf_counter() - start)
     assert refused > 100
     assert slowest < 1
+
+
+def test_a_dictionary_of_many_symbols_is_read(tmp_path):
+    words = Dictionary()
+    for n in range(250_000):
+        words.add_symbol(f"w{n}", n=n * 7)
+    torch.save({"words": words}, tmp_path / "a.pt")
+    assert "fairseq.data.dictionary.Dictionary" in untrusted.check(tmp_path / "a.pt").names
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_collector_is_left_as_it_was(collects):
+    (gc.enable if collects else gc.disable)()
+    try:
+        assert machine.TorchMachine(b"\x80\x02N.", "x").run() is None
+        with pytest.raises(MMFairseqError):
+            machine.TorchMachine(b"\x80\x02h", "x").run()
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
