@@ -191,8 +191,9 @@ def _raw(data_bin: Path, meta: dict[str, Any], name: str, faults: Sequence[Fault
             total = sum(rebuild.sizes[shard] for shard in shards)
             run_shards(rebuild.process_shard, shards, workers, total, what=f"repair {name}")
             known = _known(folder)
-            for shard in shards:
-                _check_same(rebuild.data_bin / name, folder, shard, known)
+            compared = [_check_same(rebuild.data_bin / name, folder, shard, known) for shard in shards]
+            if not all(compared):
+                _check_list(rebuild.data_bin / name, folder, meta["rows"])
             for shard in shards:
                 _move(rebuild.data_bin / name, folder, shard)
                 yield f"{name}: shard {shard} made anew from the recordings"
@@ -215,8 +216,8 @@ def _known(folder: Path) -> dict[str, sums.Sum]:
         return {}
 
 
-def _check_same(made: Path, folder: Path, shard: int, known: dict[str, sums.Sum]) -> None:
-    """See that a shard made anew has the bytes of the first one, as far as these are known.
+def _check_same(made: Path, folder: Path, shard: int, known: dict[str, sums.Sum]) -> bool:
+    """See that a shard made anew has the bytes of the first one; returns whether these are known.
 
     Raises:
         MMFairseqError: it has not.
@@ -225,15 +226,39 @@ def _check_same(made: Path, folder: Path, shard: int, known: dict[str, sums.Sum]
     expected = {path.name: known[path.name] for path in paths if path.name in known}
     try:
         receipt = parse_receipt(paths[2].read_bytes(), paths[2].name)
-        expected.setdefault(paths[0].name, sums.Sum(receipt["bytes"], receipt["sha256"]["bin"]))
+        told = (receipt["bytes"], (made / paths[1].name).stat().st_size)
+        for path, size in zip(paths, told, strict=False):
+            expected.setdefault(path.name, sums.Sum(size, receipt["sha256"][path.suffix[1:]]))
     except (OSError, MMFairseqError):
         pass
     for name, entry in expected.items():
         if compare(made / name, entry):
-            raise MMFairseqError(
-                f"{name} made anew is not what it was: recordings have changed, or libraries (those of then are in "
-                f"{META} under `versions`); binarize anew with --overwrite"
-            )
+            raise _changed(f"{name} made anew is not what it was")
+    return all(path.name in expected for path in paths[:2])
+
+
+def _check_list(made: Path, folder: Path, rows: int) -> None:
+    """The same by the list of a stream, of which the data-bin has the checksum; for where the list itself is damaged.
+
+    Raises:
+        MMFairseqError: with the shards made anew it is not the one of then, or nobody knows that one.
+    """
+    expected = sums.parse(_bytes(folder.parent / sums.NAME))[0].get(f"{folder.name}/{sums.NAME}")
+    if expected is None:
+        raise MMFairseqError(f"neither {sums.NAME} nor that of the data-bin tells what was there; {_RESUME}")
+    for path in folder.glob("shard-*.*"):
+        if not (made / path.name).exists():
+            (made / path.name).symlink_to(path.resolve())
+    StreamReader(made, rows, anew=True).index.write(made)
+    if compare(made / sums.NAME, expected):
+        raise _changed("with the shards made anew it is not what it was")
+
+
+def _changed(what: str) -> MMFairseqError:
+    return MMFairseqError(
+        f"{what}: recordings have changed, or libraries (those of then are in {META} under `versions`); binarize anew "
+        "with --overwrite"
+    )
 
 
 def _move(made: Path, folder: Path, shard: int) -> None:

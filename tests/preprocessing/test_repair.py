@@ -110,6 +110,36 @@ def test_one_recording_that_is_gone(films, tmp_path, tree):
         (tmp_path / "2.mp4").rename(film)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_neither_list_nor_receipt(films, tmp_path, tree, gone):
+    """The data-bin's own list still tells what the stream's one was."""
+    own = shutil.copytree(films, tmp_path / "own")
+    film = films.parent / "raw/2.mp4"
+    for name in ("SHA256SUMS", "shard-00001.json", "shard-00001.bin"):
+        damage(own / "audio" / name)
+    before = tree(own)
+    if gone:
+        film.rename(tmp_path / "2.mp4")
+    try:
+        lines, left = mended(own)
+    finally:
+        if gone:
+            (tmp_path / "2.mp4").rename(film)
+    assert bool(left) == gone
+    assert tree(own) == (before if gone else tree(films))
+    assert any("made anew it is not what it was: recordings have changed" in line for line in lines) == gone
+
+
+def test_nobody_knows_what_was_there(films, tmp_path, tree):
+    own = shutil.copytree(films, tmp_path / "own")
+    shutil.rmtree(own / "audio")
+    (own / "SHA256SUMS").unlink()
+    lines, left = mended(own)
+    assert left
+    assert not (own / "audio").exists()
+    assert any("audio cannot be mended: neither SHA256SUMS nor that of the data-bin tells" in line for line in lines)
+
+
 def test_features_by_the_file_they_were_made_with(own, specs, checkpoints, tmp_path, tree, monkeypatch):
     """Wherever it is called from; a file that was moved is named."""
     (tmp_path / "here").mkdir()
