@@ -29,6 +29,7 @@ BUG = 113  # exit status after an error that is none of a file's
 _SOON = 0.02  # seconds after which finished results are told
 _LONGEST = 4 * 3600.0  # seconds of a file that are believed
 _FOLLOW, _NO_CORES = (1, signal.SIGKILL), (4, 0)  # PR_SET_PDEATHSIG and PR_SET_DUMPABLE of prctl(2)
+_SCORE = "/proc/self/oom_score_adj"
 
 # What decoders were seen to raise, or may, on bytes made to break them; one bad file never ends a run.
 UNFORESEEN = (ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, cv2.error)
@@ -127,10 +128,17 @@ def _bind(kept: int, limits: Limits, parent: int) -> None:
     with open("/proc/self/statm", encoding="ascii") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
     _lower(resource.RLIMIT_AS, held + limits.memory)
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("500")  # where the machine's memory is short, this process goes before its parent
+    _give_way(_SCORE)
     prctl(*_NO_CORES, 0, 0, 0)
     gc.freeze()
+
+
+def _give_way(path: str) -> None:
+    """Where the machine's memory is short, this process goes before its parent, if the system allows to say so."""
+    with suppress(OSError), open(path, "r+", encoding="ascii") as file:
+        score = max(500, int(file.read()))
+        file.seek(0)
+        file.write(str(score))
 
 
 def _lower(what: int, size: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.media import MediaError, child
+from mm_fairseq.media import MediaError, bounds, child
 from mm_fairseq.media.bounds import Limits, allow_for
 from mm_fairseq.media.child import Child, ChildError, Direct
 
@@ -320,3 +320,17 @@ def test_an_interrupt(read):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert read("value", "x", 7) == 7
+
+
+@pytest.mark.parametrize(("score", "expected"), [(0, 500), (900, 900)])
+def test_the_score_by_which_the_system_kills_is_never_lowered(read, monkeypatch, tmp_path, score, expected):
+    path = tmp_path / "score"
+    path.write_text(str(score))
+    monkeypatch.setattr(bounds, "_SCORE", str(path))
+    assert read("value", "x", 1) == 1
+    assert int(path.read_text()) == expected
+
+
+def test_a_score_that_cannot_be_written(read, monkeypatch, tmp_path):
+    monkeypatch.setattr(bounds, "_SCORE", str(tmp_path))
+    assert read("value", "x", 1) == 1
