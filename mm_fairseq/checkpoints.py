@@ -6,6 +6,7 @@ leaves one line more.
 """
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ import torch
 from .atomic import hidden, open_atomic
 from .errors import MMFairseqError
 from .untrusted import check_checkpoint
+
+logger = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
 SUM = ".sha256"
@@ -82,15 +85,24 @@ def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Copy a checkpoint to another name, as `save` writes it. A link would have both damaged by one bad block.
 
     The checksum is taken over, so that it tells what should be there.
+
+    Raises:
+        MMFairseqError: the source cannot be opened or is damaged, or the disk does not take it.
     """
     known = _sums(Path(source))
-    with open(source, "rb") as old, _replacing(Path(target), known[0] if len(known) == 1 else "") as file:
+    try:
+        old = open(source, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise MMFairseqError(f"{source}: cannot be copied to {target}: {error.strerror}") from error
+    with old, _replacing(Path(target), known[0] if len(known) == 1 else "") as file:
         shutil.copyfileobj(old, file, BLOCK)  # type: ignore[misc]
+        if len(known) > 1 and file.digest.hexdigest() not in known:
+            raise MMFairseqError(f"{source}: not copied to {target}: it does not have its checksum")
 
 
 @contextmanager
 def _replacing(path: Path, told: str = "") -> Iterator[Any]:
-    file = None
+    file, placed = None, False
     try:
         with open_atomic(path) as plain:
             file = _Summed(plain, told)
@@ -98,23 +110,28 @@ def _replacing(path: Path, told: str = "") -> Iterator[Any]:
             digest = told or file.digest.hexdigest()
             if path.is_file() and (known := _sums(path)):
                 _write_sums(path, [*known, digest])
+        placed = True
         _write_sums(path, [digest])
     except (OSError, RuntimeError) as error:
         fault = file.error if file is not None and file.error else error
         if not isinstance(fault, OSError):
             raise
         free = shutil.disk_usage(path.parent).free / 1e9
-        raise MMFairseqError(
-            f"{path}: not saved: {fault.strerror or fault}; the disk of {path.parent} has {free:.3f} GB left; "
-            "what was saved before is kept"
-        ) from error
+        what = f"{path}: saved, but not its checksum" if placed else f"{path}: not saved"
+        kept = "" if placed else "; what was saved before is kept"
+        told = f"{fault.strerror or fault}; the disk of {path.parent} has {free:.3f} GB left"
+        raise MMFairseqError(f"{what}: {told}{kept}") from error
 
 
 def _write_sums(path: Path, digests: list[str]) -> None:
     """Not flushed to the disk: where the machine's power fails, the checksums within the checkpoint are left."""
     place = hidden(sum_file(path))
-    place.write_text("".join(f"{digest}  {path.name}\n" for digest in digests), encoding="utf-8")
-    place.replace(sum_file(path))
+    try:
+        place.write_text("".join(f"{digest}  {path.name}\n" for digest in digests), encoding="utf-8")
+        place.replace(sum_file(path))
+    except OSError:
+        place.unlink(missing_ok=True)
+        raise
 
 
 def _sums(path: Path) -> list[str]:
@@ -130,9 +147,12 @@ def damage(path: Path) -> str:
     """What is wrong with a checkpoint's bytes; "" for a whole one.
 
     A file whose checksum is right is whole. Where there is none, or it is of another file (somebody has put a
-    checkpoint in this one's place), torch's own checksums of each part within decide.
+    checkpoint in this one's place; that is logged), torch's own checksums of each part within decide.
     """
-    return _examined(path)[0]
+    fault, differs = _examined(path)
+    if differs and not fault:
+        logger.warning("%s: not the file that %s was written for, but whole by itself", path, sum_file(path).name)
+    return fault
 
 
 def _examined(path: Path) -> tuple[str, bool]:
@@ -245,7 +265,7 @@ def check(path: str | os.PathLike) -> list[str]:
     except MMFairseqError as error:
         return [*faults, str(error)]
     except KeyError as error:
-        return [*faults, f"{path}: no {error} in it"]
+        return [*faults, f"{path}: not the checkpoint of a training (no {error} in it)"]
     wrong = [
         str(name)
         for name, value in (weights if isinstance(weights, dict) else {}).items()
@@ -258,9 +278,10 @@ def check(path: str | os.PathLike) -> list[str]:
 
 
 def _finite(value: torch.Tensor) -> bool:
-    """Whether all numbers are; in one pass and without a copy."""
+    """Whether all numbers are; in one pass, and but for numbers of a byte without a copy."""
     if not value.is_floating_point() or not value.numel():
         return True
+    value = value.float() if value.itemsize == 1 else value  # torch finds no extremes of these
     return bool(torch.stack(torch.aminmax(value)).isfinite().all())
 
 

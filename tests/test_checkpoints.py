@@ -1,13 +1,16 @@
 """Files of checkpoints: what is written beside them, what is found wrong with them, what is gone on from."""
 
+import errno
 import hashlib
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from mm_fairseq import checkpoints
+from mm_fairseq.errors import MMFairseqError
 
 
 def state(updates=1, **more):
@@ -65,11 +68,15 @@ def test_without_a_checksum_beside_it_those_within_count(saved):
         assert "does not have its checksum" in checkpoints.check(saved)[0]
 
 
-def test_a_file_that_somebody_put_in_its_place_is_usable_but_told(saved, tmp_path):
+def test_a_file_that_somebody_put_in_its_place_is_usable_but_told(saved, tmp_path, caplog):
     checkpoints.save(state(2), tmp_path / "other.pt")
     shutil.copyfile(tmp_path / "other.pt", saved)
-    assert checkpoints.damage(saved) == ""
+    assert checkpoints.newest(saved).path == saved
+    assert "not the file that checkpoint_last.pt.sha256 was written for, but whole" in caplog.text
     assert "not the file that checkpoint_last.pt.sha256 was written for" in checkpoints.check(saved)[0]
+
+
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2")
 
 
 def test_weights_that_are_no_numbers_and_files_that_are_none(saved, tmp_path):
@@ -83,6 +90,9 @@ def test_weights_that_are_no_numbers_and_files_that_are_none(saved, tmp_path):
         bad["model"]["weight"][1, 2] = wrong
         checkpoints.save(bad, saved)
         assert checkpoints.check(saved) == [f"{saved}: weights that are not finite numbers: weight, half"]
+    small = {f"{form}": torch.tensor([1.0, float("nan")]).to(getattr(torch, form)) for form in FLOAT8}
+    checkpoints.save(state() | {"model": {"w": torch.ones(2).to(torch.float8_e5m2), **small}}, saved)
+    assert checkpoints.check(saved) == [f"{saved}: weights that are not finite numbers: {', '.join(FLOAT8)}"]
     assert checkpoints.check(tmp_path / "gone.pt") == [f"{tmp_path / 'gone.pt'}: no such file"]
     saved.write_bytes(b"text")
     assert "first bytes" in checkpoints.check(saved)[0]
@@ -138,6 +148,51 @@ def test_either_checksum_is_right_while_a_checkpoint_is_replaced(tmp_path, monke
         last.write_bytes(content)
         checkpoints.sum_file(last).write_text("".join(f"{digest}  {last.name}\n" for digest in written[0]))
         assert checkpoints.check(last) == []
+
+
+def test_a_copy_of_what_is_gone_or_went_bad(saved, tmp_path):
+    other = tmp_path / "checkpoint_best.pt"
+    with pytest.raises(MMFairseqError, match=r"gone.pt: cannot be copied to .*best.pt: No such file"):
+        checkpoints.copy(tmp_path / "gone.pt", other)
+    beside = checkpoints.sum_file(saved)
+    beside.write_text("0" * 64 + "  checkpoint_last.pt\n" + beside.read_text())
+    checkpoints.copy(saved, other)
+    assert checkpoints.check(other) == []
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    before = other.read_bytes()
+    with pytest.raises(MMFairseqError, match=r"last.pt: not copied to .*best.pt: it does not have its checksum"):
+        checkpoints.copy(saved, other)
+    assert other.read_bytes() == before
+
+
+def test_a_disk_that_has_no_place_for_the_checksum_alone(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint_last.pt"
+    write_text = Path.write_text
+
+    def full(place, *args, **kwargs):
+        write_text(place, "", encoding="utf-8")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(MMFairseqError, match=r"last.pt: saved, but not its checksum: No space left on device; .* left$"):
+        checkpoints.save(state(), path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert checkpoints.check(path) == []
+    monkeypatch.undo()
+    checkpoints.save(state(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(MMFairseqError, match=r"last.pt: not saved: No space left .*; what was saved before is kept"):
+        checkpoints.save(state(2), path)
+    assert path.read_bytes() == before
+
+
+def test_weights_by_themselves_are_not_the_checkpoint_of_a_training(tmp_path):
+    path = tmp_path / "weights.pt"
+    checkpoints.save(state()["model"], path)
+    assert checkpoints.check(path) == [f"{path}: not the checkpoint of a training (no 'model' in it)"]
 
 
 def test_a_damaged_checksum_does_not_cost_a_good_checkpoint(saved):
