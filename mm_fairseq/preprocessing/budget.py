@@ -1,7 +1,7 @@
 """How much of a corpus may turn out bad before `binarize` stops: a run gone wrong is not to go on for days.
 
-A bad utterance loses something that its manifest promises. A modality that it never had, or a face that was not found,
-is no loss.
+A bad utterance loses something that its manifest promises. A modality that it never had, a film that has no sound and
+for which the manifest names no sound of its own, or a face that was not found, is no loss.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import MMFairseqError
+from ..manifest import Utterance
 from ..targets import SEPARATOR, kind_of
 from .prepared import Prepared
 from .quarantine import Problem
@@ -22,8 +23,10 @@ IN_A_ROW = 100  # more than that, in the order of the manifest
 SHOWN = 3
 
 
-def is_bad(problem: Problem) -> bool:
-    """Whether an utterance loses what its manifest promises."""
+def is_bad(problem: Problem, row: Utterance) -> bool:
+    """Whether an utterance loses what its row of the manifest promises."""
+    if problem.code == "no_audio_track" and not row.audio:  # the sound would have been the film's
+        return False
     return problem.code != "no_face" and not problem.code.startswith("empty_")
 
 
@@ -47,7 +50,8 @@ class Budget:
         Raises:
             MMFairseqError: it is too much, all rows so far taken together.
         """
-        found = [problem for problem in problems if is_bad(problem)]
+        of = {self.rows[row].id: self.rows[row] for row in rows}
+        found = [problem for problem in problems if problem.id in of and is_bad(problem, of[problem.id])]
         names = {problem.id for problem in found}
         fresh = np.array([row for row in rows if self.rows[row].id in names and not self.bad[row]], np.int64)
         if not len(fresh):

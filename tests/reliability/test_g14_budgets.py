@@ -28,6 +28,7 @@ from mm_fairseq.preprocessing.quarantine import Problem
 from mm_fairseq.preprocessing.share import Share
 from mm_fairseq.report import runs
 from mm_fairseq.targets import Target, write_targets
+from mm_fairseq.toy.clips import write_clip
 
 SMALL = Settings(modalities=("audio", "text"), tokenizer="chars", shard_size=4)
 
@@ -125,6 +126,28 @@ def test_what_was_never_there_is_not_bad():
         Budget(corpus).add(range(40), [bad(row, code) for row in range(40)])
     with pytest.raises(MMFairseqError, match=r"40 of 40 .*40 empty"):  # a file with nothing in it
         Budget(corpus).add(range(40), [bad(row, "empty") for row in range(40)])
+
+
+def test_films_without_sound_are_not_bad_where_no_sound_is_promised(tmp_path):
+    """Half of the films have sound, so that there is a stream of it; no row names a recording of sound."""
+    raw, out = tmp_path / "raw", tmp_path / "prepared"
+    raw.mkdir()
+    out.mkdir()
+    sound, pictures = np.arange(8000, dtype=np.int16), [np.full((16, 16, 3), 90, np.uint8)] * 5
+    for row in range(24):
+        write_clip(raw / f"u{row}.mp4", pictures, None if row % 2 else sound, 10, 16000)
+    rows = [Utterance(f"u{row}", "train", video=f"u{row}.mp4", labels={"emotion": "glad"}) for row in range(24)]
+    write_targets(out / "targets.json", [Target("emotion", "single", ("sad", "glad"))])
+    Manifest(raw, ["emotion"], rows).write(out / "manifest.tsv")
+    some = Settings(modalities=("audio", "video"), frame_size=16, faces="none", shard_size=4)
+    binarize(out, tmp_path / "bin", some)
+    lines = [json.loads(line) for line in (tmp_path / "bin/quarantine.jsonl").read_text().splitlines()]
+    assert {(line["id"], line["stage"], line["code"]) for line in lines} == {
+        (f"u{row}", "audio", "no_audio_track") for row in range(1, 24, 2)
+    }
+    Manifest(raw, ["emotion"], [replace(row, audio=row.video) for row in rows]).write(out / "manifest.tsv")
+    with pytest.raises(MMFairseqError, match=r"utterances of emotion=glad cannot .* no_audio_track"):
+        binarize(out, tmp_path / "promised", some)
 
 
 def test_an_utterance_counts_once():
