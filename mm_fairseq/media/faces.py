@@ -4,6 +4,7 @@ H height, W width, in pixels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +19,31 @@ JPEG_QUALITIES = (95, 90, 85, 80, 70, 60, 50, 35, 20, 10)  # the first that fits
 FRAME_BYTES = 29_950  # at most, in the mean of a clip, up to 256 x 256 pixels: 1.5 MB for 5 s at 10 frames a second
 
 
+class Crops(Sequence[np.ndarray]):
+    """Squares cut out of the frames of a clip, each made when it is asked for: all of them may be larger than a clip.
+
+    Args:
+        frames: arrays of shape (H, W, 3), uint8 RGB.
+        boxes: middle and side of each square in pixels, shape (T, 3); None for the whole picture.
+        size: side of the results, of shape (size, size, 3), uint8 RGB.
+        shrink: areas are averaged where a square shrinks by more.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], boxes: np.ndarray | None, size: int, shrink: float = 1.0) -> None:
+        self._frames, self._boxes, self._size, self._shrink = frames, boxes, size, shrink
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, number: Any) -> Any:
+        frame = self._frames[number]
+        square = frame if self._boxes is None else _square(frame, *self._boxes[number])
+        return _scale(square, self._size, self._shrink)
+
+
 def face_crops(
     frames: Sequence[np.ndarray], size: int = 256, mode: str = "detect", fps: float = 5.0
-) -> tuple[list[np.ndarray], MediaError | None]:
+) -> tuple[Crops, MediaError | None]:
     """Cut one square out of each frame of a clip, and scale it.
 
     Args:
@@ -36,7 +59,7 @@ def face_crops(
     """
     height, width = frames[0].shape[:2]
     if mode == "none":
-        return [_scale(frame, size) for frame in frames], None
+        return Crops(frames, None, size), None
     fault = None
     boxes = np.tile((width / 2, height / 2, float(min(height, width))), (len(frames), 1))
     if mode == "detect":
@@ -51,8 +74,7 @@ def face_crops(
         else:
             boxes = found * (1, 1, MARGIN)
     shrink = SHRINK if mode == "detect" and fault is None else 1.0
-    squares = (_square(frame, *box) for frame, box in zip(frames, boxes, strict=True))
-    return [_scale(square, size, shrink) for square in squares], fault
+    return Crops(frames, boxes, size, shrink), fault
 
 
 def _square(frame: np.ndarray, x: float, y: float, side: float) -> np.ndarray:
@@ -71,11 +93,16 @@ def single_threaded() -> None:
 
 def encode_clip(pictures: Sequence[np.ndarray]) -> list[bytes]:
     """Compress the pictures of a clip, of shape (H, W, 3), uint8 RGB, in one quality that keeps it small enough."""
-    pixels = max(256 * 256, pictures[0].shape[0] * pictures[0].shape[1])
-    limit = FRAME_BYTES * pixels / (256 * 256) * len(pictures)
+    height, width = pictures[0].shape[:2]
+    limit = FRAME_BYTES * max(256 * 256, height * width) / (256 * 256) * len(pictures)
     for quality in JPEG_QUALITIES:
-        encoded = [encode_jpeg(picture, quality) for picture in pictures]
-        if sum(map(len, encoded)) <= limit:
+        encoded, size = [], 0
+        for picture in pictures:
+            encoded.append(encode_jpeg(picture, quality))
+            size += len(encoded[-1])
+            if size > limit and quality != JPEG_QUALITIES[-1]:
+                break
+        else:
             break
     return encoded
 

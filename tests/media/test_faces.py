@@ -1,5 +1,7 @@
 """The face is found where it was drawn."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -98,6 +100,18 @@ def test_five_seconds_are_at_most_a_megabyte_and_a_half(size):
 def test_what_is_small_enough_has_the_best_quality(scene):
     crops, _ = face_crops([scene] * 3)
     assert encode_clip(crops) == [encode_jpeg(crop, 95) for crop in crops]
+
+
+def test_the_crops_of_a_long_clip_are_never_all_in_memory():
+    """Larger than their frames: 25 pictures a second of a small film are many gigabytes."""
+    frames = [np.full((16, 16, 3), 50, np.uint8)] * 400
+    tracemalloc.start()
+    crops, _ = face_crops(frames, 256, "center")
+    encoded = encode_clip(crops)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(encoded) == len(crops) == 400
+    assert peak < 40 * crops[0].nbytes
 
 
 @pytest.mark.real
