@@ -40,7 +40,8 @@ class Limits(NamedTuple):
 
     Args:
         memory: bytes beside what it has when it begins.
-        seconds: of processor time for a call, beside twice the seconds of media that it decodes.
+        seconds: of processor time for a call, beside twice the seconds of media that it decodes, or more where
+            pictures are large.
     """
 
     memory: int = 2 << 30
@@ -73,7 +74,7 @@ class _Work:
     number = -1
 
 
-def allow_for(start: float, end: float | None, declared: float | None, max_seconds: float) -> None:
+def allow_for(start: float, end: float | None, declared: float | None, max_seconds: float, work: float = 1.0) -> None:
     """Say what a reader is about to decode, in seconds of a file: time is given by that, where it is bounded at all.
 
     Args:
@@ -81,10 +82,11 @@ def allow_for(start: float, end: float | None, declared: float | None, max_secon
         end: where it ends; None for the end of the file.
         declared: where the file ends, as far as it says so.
         max_seconds: the longest span that is decoded.
+        work: of a second of it, beside that of the usual film.
     """
     if _Work.area is not None:
         ends = [each for each in (end, declared, start + max_seconds, _LONGEST) if each is not None]
-        _allow(_Work.limits.seconds + 2 * max(0.0, min(ends)))
+        _allow(_Work.limits.seconds + 2 * max(1.0, work) * max(0.0, min(ends)))
 
 
 def _allow(seconds: float) -> None:

@@ -273,7 +273,7 @@ def reader(functions: Functions, limits: Limits = Limits(), own: bool = True) ->
 
 def _fault(path: str, how: int | str, seconds: float) -> _Answer:
     if how == "timeout":
-        told = f"{path}: not decoded in {seconds:g} s of processor time, twice its length and some more"
+        told = f"{path}: not decoded in {seconds:g} s of processor time, twice its length or more"
         return _Answer("media", ["timeout", told])
     name = signal.Signals(-int(how)).name if int(how) < 0 else f"exit status {how}"
     return _Answer("media", ["crashed", f"{path}: the decoder crashed ({name}): a damaged file, or one made to do so"])

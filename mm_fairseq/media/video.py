@@ -16,6 +16,8 @@ from .container import FAILURES, Track, has_track
 
 MAX_PIXELS = 4096 * 2304  # of one frame
 MAX_RATE = 1000  # pictures a second
+_USUAL = 1920 * 1080 * 30  # pixels a second that take, with all that follows, less than a second of processor time
+_FASTEST = 240  # pictures a second for which time is given
 MAX_CLIP_BYTES = (
     1 << 29
 )  # of all RGB frames of a clip; longer or larger clips are shrunk evenly while they are converted
@@ -56,7 +58,8 @@ def read_frames(
         declared = track.declared
         size = _size(track)
         check_span(track.path, first, end, declared)
-        allow_for(first, end, declared, max_seconds)
+        rate = min(float(track.stream.average_rate or 25), _FASTEST) + fps
+        allow_for(first, end, declared, max_seconds, size[0] * size[1] * rate / _USUAL)
         seconds = (end if end is not None else track.guess or first + 60) - first
         if seconds > max_seconds:
             raise MediaError(

@@ -28,8 +28,8 @@ def spin(path, duration=None):
         pass
 
 
-def spin_for(path, seconds, duration):
-    allow_for(0.0, None, duration, 600.0)
+def spin_for(path, seconds, duration, work=1.0):
+    allow_for(0.0, None, duration, 600.0, work)
     limit = time.process_time() + seconds
     while time.process_time() < limit:
         pass
@@ -163,6 +163,8 @@ def test_what_a_decoder_may_do_to_itself(made, monkeypatch, call, expected):
 def test_time_is_given_by_the_media(made):
     read = made(seconds=0.3)
     assert read("spin_for", "x.wav", 0.6, 1.0) == "done"
+    assert read("spin_for", "x.wav", 0.6, 0.1, 10.0) == "done"
+    assert read("spin_for", "x.wav", 0.6, 1.0, 0.1) == "done"
     began = time.monotonic()
     assert code(read, "spin_for", "x.wav", 100.0, 0.1) == "timeout"
     assert time.monotonic() - began < 8

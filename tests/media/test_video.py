@@ -128,3 +128,14 @@ def test_no_truncation_passes(tmp_path, clips, ending):
         path = tmp_path / f"cut.{ending}"
         path.write_bytes(raw[: len(raw) * percent // 100])
         assert code(path) in {"truncated", "unreadable", "corrupt", "empty", "no_video_track"}
+
+
+@pytest.mark.parametrize(
+    ("size", "fps", "expected"),
+    [((64, 48), 5.0, 0.0), ((1920, 1080), 5.0, 1.0), ((3840, 2160), 5.0, 4.0), ((3840, 2160), 35.0, 8.0)],
+)
+def test_large_pictures_are_given_more_time(tmp_path, clips, monkeypatch, size, fps, expected):
+    works = []
+    monkeypatch.setattr(video, "allow_for", lambda *args: works.append(args[4]))
+    read_frames(clips.write_video(tmp_path / "a.mp4", 2, 25, size, sound=False), fps=fps)
+    assert works == pytest.approx([expected], abs=0.01)
