@@ -3,7 +3,8 @@
 It looks at the norm of the gradient alone, so that a NaN loss with a gradient goes unseen, and on several ranks takes
 gradients that are not finite for ones that differ. Here a task that has a `Watch` as its `non_finite` says whose they
 are, on all ranks together, before fairseq saves crash.pt, looks for the layer and ends; or leaves the update out. What
---fp16 and --amp do where a gradient is too large for their scale of the loss stays as it is.
+--fp16 and --amp do where a gradient is too large for their scale of the loss stays as it is; but --amp would try a loss
+that is not finite again and again, at ever smaller scales: there the same is done as without it.
 """
 
 import functools
@@ -117,14 +118,17 @@ def _judged(original: Callable) -> Callable:
             _tell(self, watch, ENDED, gradients=not _anywhere(self, watch.lost())[0])
             raise
         loss, gradient = _anywhere(self, watch.lost(), not torch.isfinite(norm).all())
-        if self.cfg.common.amp:
-            if loss:
-                _tell(self, watch, SCALED, gradients=False)
-        elif loss or gradient:
+        amp = self.cfg.common.amp
+        if loss or (gradient and not amp):
             action = SKIPPED if watch.may_skip(self.get_model()) else ENDED
             _tell(self, watch, action, gradients=not loss)
             if action == SKIPPED:
+                if amp:  # the scale stays; the optimizer is ready for the next update
+                    self.optimizer.scaler.update(self.optimizer.scaler.get_scale())
+                    self._amp_retries = 0
                 raise _Skipped
+            if amp:
+                raise FloatingPointError(watch.message)
             return norm * torch.nan
         return norm
 

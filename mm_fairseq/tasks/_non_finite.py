@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..atomic import write_atomic
 from ..errors import MMFairseqError
 from ..fairseq_compat.non_finite import ENDED, SKIPPED
 
@@ -110,8 +110,7 @@ class NonFinite:
             lines = [
                 each._asdict() | {"update": self.update + 1, "rank": rank, "action": action} for rank, each in every
             ]
-            before = path.read_bytes() if path.is_file() else b""
-            write_atomic(path, before + "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines).encode())
+            _append(path, "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines).encode())
         if action == ENDED:
             used = f"; {self.skipped} updates were left out before" if self.most else ""
             self.message = (
@@ -121,6 +120,18 @@ class NonFinite:
         elif master:
             left = f"left out, {self.skipped} of at most {self.most}" if action == SKIPPED else action
             logger.warning("%s; %s; see %s", told, left, path)
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """Add lines to a file, in place of the beginning of one that a full disk may have left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(lines)
 
 
 def _listed(found: list[tuple[int, Suspect]]) -> str:

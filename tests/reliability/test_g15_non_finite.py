@@ -1,5 +1,6 @@
 """G15: no number that is not finite enters a shard, and one in the loss or its gradient names the utterances."""
 
+import functools
 import json
 import re
 import shutil
@@ -136,6 +137,52 @@ def test_a_model_that_has_diverged_is_told(data_bin, tmp_path, monkeypatch):
     monkeypatch.setattr("fairseq.optim.adam.Adam.step", lambda self, closure=None: _spoil(self))
     with pytest.raises(MMFairseqError, match=r"the model itself is not finite any more \(.*\), so that nothing can"):
         train(data_bin, tmp_path, *ONE_EPOCH, "--skip-nonfinite", 9)
+
+
+@pytest.fixture
+def amp(monkeypatch):
+    """--amp, with a scale of the loss that works on a CPU as it does on a GPU."""
+    monkeypatch.setattr("torch.cuda.amp.GradScaler", functools.partial(torch.amp.GradScaler, "cpu"))
+    return ["--amp"]
+
+
+def test_amp_leaves_out_a_loss_that_is_not_finite_and_counts_it(data_bin, tmp_path, spoil, amp):
+    spoil({5})
+    options = [*ONE_EPOCH[:2], *amp, "--skip-nonfinite", 1]
+    with pytest.raises(MMFairseqError, match="for utt005; 1 updates were left out before"):
+        train(data_bin, tmp_path, *options, "--max-epoch", 2)
+    state = last(tmp_path)
+    assert (state["optimizer_history"][-1]["num_updates"], state["extra_state"]["skipped_nonfinite"]) == (3, 1)
+    assert [row["action"] for row in written(tmp_path)] == ["skipped", "ended"]
+
+
+def test_amp_ends_where_the_model_has_diverged(data_bin, tmp_path, amp, monkeypatch):
+    monkeypatch.setattr("fairseq.optim.adam.Adam.step", lambda self, closure=None, scale=1.0: _spoil(self))
+    with pytest.raises(MMFairseqError, match=r"the model itself is not finite any more \(.*\), so that nothing can"):
+        train(data_bin, tmp_path, *ONE_EPOCH, *amp, "--skip-nonfinite", 9)
+    assert {row["action"] for row in written(tmp_path)} == {"ended"}
+
+
+def test_amp_mends_a_gradient_by_its_scale(data_bin, tmp_path, spoil, amp):
+    """It tries the batch again and leaves it out after that; nothing is counted."""
+    spoil({5}, gradient=True)
+    train(data_bin, tmp_path, *ONE_EPOCH, *amp)
+    assert last(tmp_path)["optimizer_history"][-1]["num_updates"] == 3
+    assert not (tmp_path / "non_finite.jsonl").exists()
+
+
+def test_lines_are_added_whole(data_bin, tmp_path):
+    """Without writing those anew that are there; the rest of a line that was cut short goes."""
+    watch, path = NonFinite(task_of(data_bin), 9), tmp_path / "run" / "non_finite.jsonl"
+    found = [[{"id": "a", "split": "train", "fault": "loss", "alone": True}]]
+    watch.tell(found, "skipped", str(path.parent), True)
+    inode, line = path.stat().st_ino, path.read_bytes()
+    watch.tell(found, "skipped", str(path.parent), True)
+    assert path.read_bytes() == 2 * line
+    assert path.stat().st_ino == inode
+    path.write_bytes(line + line[:20])
+    watch.tell(found, "skipped", str(path.parent), True)
+    assert path.read_bytes() == 2 * line
 
 
 def _spoil(optimizer):
