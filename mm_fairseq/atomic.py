@@ -6,6 +6,8 @@ Locks of folders are held by the processes of one machine. On a network file sys
 machines, so that what several machines may come upon is kept apart by files.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -18,6 +20,7 @@ import numpy as np
 
 from .errors import MMFairseqError
 
+NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # told of folders by some network file systems
 LOCK_WAIT = 10.0  # seconds: the workers of a killed run need a moment to notice
 
 
@@ -27,10 +30,13 @@ def hidden(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that the names in a folder are on the disk."""
+    """See that the names in a folder are on the disk, where its file system can be asked for that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -49,11 +55,12 @@ def open_atomic(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         place.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            place.unlink()
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
         raise
-    finally:
-        place.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

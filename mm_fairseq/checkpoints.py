@@ -261,16 +261,12 @@ def check(path: str | os.PathLike) -> list[str]:
         return [f"{path}: {fault}"]
     faults = [f"{path}: not the file that {sum_file(path).name} was written for"] if differs else []
     try:
-        weights = _read(path)["model"]
+        weights = _read(path).get("model")
     except MMFairseqError as error:
         return [*faults, str(error)]
-    except KeyError as error:
-        return [*faults, f"{path}: not the checkpoint of a training (no {error} in it)"]
-    wrong = [
-        str(name)
-        for name, value in (weights if isinstance(weights, dict) else {}).items()
-        if isinstance(value, torch.Tensor) and not _finite(value)
-    ]
+    if not isinstance(weights, dict):
+        return [*faults, f"{path}: not the checkpoint of a training (no weights under `model`)"]
+    wrong = [str(name) for name, value in weights.items() if isinstance(value, torch.Tensor) and not _finite(value)]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         faults.append(f"{path}: weights that are not finite numbers: {', '.join(wrong[:SHOWN])}{more}")

@@ -1,9 +1,12 @@
 """Files appear whole or not at all; a lock keeps processes apart and leaves nothing."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import stat
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,38 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError), open_atomic(tmp_path / "f") as file:
         file.writelines([b"new", "no bytes"])
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"old")]
+
+
+def test_what_another_writer_has_begun_meanwhile_stays(tmp_path, monkeypatch):
+    """The hidden name is free again after the rename."""
+    replace = Path.replace
+
+    def replaced(place, target):
+        replace(place, target)
+        place.write_bytes(b"of another")
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_atomic(tmp_path / "f", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": b"new", ".f.tmp": b"of another"}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_folders_that_cannot_be_flushed(tmp_path, monkeypatch, number):
+    """On some network file systems that is no error; a broken disk is."""
+    flush = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            write_atomic(tmp_path / "f", b"new")
+    else:
+        write_atomic(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"new"
 
 
 def test_arrays_are_what_numpy_reads(tmp_path):

@@ -185,3 +185,15 @@ def test_after_a_save_what_another_rank_writes_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".checkpoint_last-shard1.pt.tmp"]
     repairs.claim_training(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [repairs.CLAIM]
+
+
+def test_what_asynchronous_writing_lacks_is_told_once(tmp_path, caplog):
+    written = []
+    save = repairs._save(lambda *args: written.append(args))
+    repairs._tell_of_async.cache_clear()
+    for _ in range(2):
+        save({}, str(tmp_path / "checkpoint1.pt"), async_write=True)
+    assert len(written) == 2
+    (told,) = caplog.messages
+    assert told.startswith("--write-checkpoints-asynchronously: ")
+    assert "a kill may leave one cut short" in told

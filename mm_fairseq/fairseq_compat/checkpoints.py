@@ -153,6 +153,8 @@ def _save(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def save(obj: Any, filename: str, async_write: bool = False) -> None:
+        if async_write:
+            _tell_of_async()
         if async_write or PathManager.path_requires_pathmanager(filename):
             return original(obj, filename, async_write)
         stop = _should_stop_early()
@@ -161,6 +163,16 @@ def _save(original: Callable) -> Callable:
         return checkpoints.save(obj, filename)
 
     return save
+
+
+@functools.cache
+def _tell_of_async() -> None:
+    logger.warning(
+        "--write-checkpoints-asynchronously: fairseq writes them by itself: a kill may leave one cut short, none has a "
+        "checksum beside it, only the first name of each is written (often not %s), and --patience begins anew when "
+        "the training is resumed",
+        checkpoints.LAST,
+    )
 
 
 class _Copies(PathManager):
