@@ -51,7 +51,7 @@ class Watch(Protocol):
     def may_skip(self, model: torch.nn.Module) -> bool:
         """Whether this update may be left out; the same on all ranks."""
 
-    def tell(self, found: list[list[Any]], action: str, folder: str, master: bool) -> None:
+    def tell(self, found: list[list[Any]], action: str, folder: str, master: bool, skippable: bool = True) -> None:
         """Say and write down what was found.
 
         Args:
@@ -59,6 +59,7 @@ class Watch(Protocol):
             action: what becomes of the update, one of `ACTIONS`.
             folder: of the checkpoints.
             master: whether it is this rank that writes.
+            skippable: whether such an update could be left out.
         """
 
 
@@ -115,7 +116,7 @@ def _judged(original: Callable) -> Callable:
                 _tell(self, watch, SCALED, gradients=False)
             raise
         except FloatingPointError:  # its scale is at the smallest
-            _tell(self, watch, ENDED, gradients=not _anywhere(self, watch.lost())[0])
+            _tell(self, watch, ENDED, gradients=not _anywhere(self, watch.lost())[0], skippable=False)
             raise
         loss, gradient = _anywhere(self, watch.lost(), not torch.isfinite(norm).all())
         amp = self.cfg.common.amp
@@ -143,13 +144,13 @@ def _anywhere(trainer: Trainer, *faults: Any) -> list[bool]:
     return [bool(flag) for flag in flags.tolist()]
 
 
-def _tell(trainer: Trainer, watch: Watch, action: str, gradients: bool) -> None:
+def _tell(trainer: Trainer, watch: Watch, action: str, gradients: bool, skippable: bool = True) -> None:
     batches = (trainer._prepare_sample(sample)[0] for sample in trainer.watched)
     found = [watch.suspects(trainer.get_model(), trainer.get_criterion(), batches, gradients)]
     if trainer.data_parallel_world_size > 1:
         found = distributed_utils.all_gather_list(found[0], group=trainer.data_parallel_process_group)
     folder, master = trainer.cfg.checkpoint.save_dir, trainer.is_data_parallel_master
-    watch.tell(found, action, folder, master)
+    watch.tell(found, action, folder, master, skippable)
 
 
 def _counted(original: Callable) -> Callable:

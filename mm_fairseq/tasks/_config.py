@@ -83,7 +83,8 @@ class EmotionPredictionConfig(AugmentOptions):
         default=0,
         metadata={
             "help": "leave out at most this many updates whose loss or gradient is not a finite number; their "
-            "utterances are named in non_finite.jsonl in --save-dir. Default 0: the first one ends the training"
+            "utterances are named in non_finite.jsonl in --save-dir. Default 0: the first one ends the training. With "
+            "--fp16, and for gradients with --amp, the scale of the loss decides instead"
         },
     )
     eval_matric: bool = field(

@@ -94,7 +94,7 @@ class NonFinite:
             self.message = f"; the model itself is not finite any more ({name}), so that nothing can be left out"
         return not name and self.skipped < self.most
 
-    def tell(self, found: list[list[Any]], action: str, folder: str, master: bool) -> None:
+    def tell(self, found: list[list[Any]], action: str, folder: str, master: bool, skippable: bool = True) -> None:
         every = [(rank, Suspect(**each)) for rank, part in enumerate(found) for each in part]
         fault = every[0][1].fault if every else "loss"
         alone = [each for each in every if each[1].alone]
@@ -113,10 +113,10 @@ class NonFinite:
             _append(path, "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines).encode())
         if action == ENDED:
             used = f"; {self.skipped} updates were left out before" if self.most else ""
-            self.message = (
-                f"{told}{used}{self.message}. They stand in {path}: look at their labels and data, try a smaller --lr "
-                "or --clip-norm, or leave at most N such updates out with --skip-nonfinite N"
-            )
+            advice = ["look at their labels and data", "try a smaller --lr or --clip-norm"]
+            advice += ["leave at most N such updates out with --skip-nonfinite N"] * skippable
+            found_in = f"They stand in {path}: {', '.join(advice[:-1])}, or {advice[-1]}"
+            self.message = f"{told}{used}{self.message}. {found_in}"
         elif master:
             left = f"left out, {self.skipped} of at most {self.most}" if action == SKIPPED else action
             logger.warning("%s; %s; see %s", told, left, path)

@@ -171,6 +171,13 @@ def test_amp_mends_a_gradient_by_its_scale(data_bin, tmp_path, spoil, amp):
     assert not (tmp_path / "non_finite.jsonl").exists()
 
 
+def test_a_scale_at_its_smallest_does_not_advise_what_has_no_effect(data_bin, tmp_path, spoil, amp):
+    spoil({5}, gradient=True)
+    with pytest.raises(MMFairseqError, match=r"for utt005\. .* data, or try a smaller --lr or --clip-norm$"):
+        train(data_bin, tmp_path, *ONE_EPOCH, *amp, "--min-loss-scale", 100)
+    assert [row["action"] for row in written(tmp_path)] == ["ended"]
+
+
 def test_lines_are_added_whole(data_bin, tmp_path):
     """Without writing those anew that are there; the rest of a line that was cut short goes."""
     watch, path = NonFinite(task_of(data_bin), 9), tmp_path / "run" / "non_finite.jsonl"
