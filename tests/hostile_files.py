@@ -279,6 +279,58 @@ def folders(folder):
     return out
 
 
+def arrays(folder):
+    """{trick: path} of files of NumPy."""
+    out = {}
+    header = "{{'descr': {}, 'fortran_order': False, 'shape': {}}}"
+
+    def npy(kind, shape, size=0):
+        head = header.format(kind, shape).encode().ljust(117) + b"\n"
+        return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(size)
+
+    def npz(trick, raw, change=lambda raw: raw, compress=zipfile.ZIP_STORED):
+        out[trick] = folder / f"{len(out):03d}.npz"
+        with zipfile.ZipFile(out[trick], "w", compress) as file:
+            file.writestr("a.npy", raw)
+        out[trick].write_bytes(change(bytearray(out[trick].read_bytes())))
+
+    def at(place, value):
+        """Put a byte into the header of the first part, and where the list at the end repeats it."""
+
+        def change(raw):
+            raw[place], raw[raw.index(b"PK\1\2") + place + 2] = value, value
+            return raw
+
+        return change
+
+    def broken(raw):
+        raw[70:90] = b"\xff" * 20
+        return raw
+
+    for trick, raw in {
+        "numbers that are not there": npy("'<f4'", (8,)),
+        "more numbers than there are": npy("'<f4'", (2**40,), 64),
+        "fields in fields": npy("[" * 40 + "'<f4'" + "]" * 40, (1,), 64),
+        "brackets in a type": npy("(" * 60 + ")" * 60, (1,), 64),
+        "a size of a million": npy("'<f4'", "(" + "-" * 60 + "1,)", 64),
+        "no header": b"\x93NUMPY\x01\x00\xff\xff",
+        "a version to come": b"\x93NUMPY\x09\x00" + bytes(90),
+        "signs without end": b"\x93NUMPY\x01\x00\x10\x27" + b"-" * 9999 + b"1",
+        "brackets without end": b"\x93NUMPY\x01\x00\x10\x27" + b"(" * 10_000,
+    }.items():
+        out[trick] = folder / f"{len(out):03d}.npy"
+        out[trick].write_bytes(raw)
+        npz(f"{trick}, npz", raw)
+    whole = npy("'<f4'", (512,), 2048)
+    npz("packed in a way to come", whole, at(8, 97))
+    npz("encrypted", whole, at(6, 1))
+    for name in ("DEFLATED", "BZIP2", "LZMA"):
+        npz(f"damaged {name}", whole, broken, getattr(zipfile, f"ZIP_{name}"))
+    out["objects"] = folder / "objects.npy"
+    np.save(out["objects"], np.array([GADGETS["os.system"]], object))
+    return out
+
+
 YAML = {
     "apply": "a: !!python/object/apply:os.system ['touch owned']",
     "new": "a: !!python/object/new:subprocess.Popen [['touch', 'owned']]",

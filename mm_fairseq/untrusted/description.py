@@ -2,9 +2,15 @@
 
 import io
 import json
+import lzma
 import math
 import pickletools
+import struct
+import tokenize
 import zipfile
+import zlib
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,7 @@ MAX_TOLD = 200_000  # values; a file can refer to the same list again and again
 MAX_TEXT = 4096
 MAX_DEPTH = 40
 MAX_JSON = 2**26  # bytes of a config.json
+MAX_HEADER = 2**16  # bytes before the numbers of an npy file
 LOADS, REFUSED, NO_LOADER = "loads as data", "refused", "nothing here loads such a file"
 
 
@@ -43,21 +50,28 @@ def describe(path: Path) -> dict[str, Any]:
     with open(path, "rb") as file:
         begin = file.read(16)
     if begin.startswith(b"\x93NUMPY"):
-        return about | {"type": "numpy array (npy)"} | _told(lambda: _npy(path.read_bytes()[: 2**16]))
+        return about | {"type": "numpy array (npy)"} | _told(lambda: _npy(path))
     if path.suffix == ".safetensors":
         return about | {"type": "safetensors"} | _told(lambda: _safetensors(path))
     if begin.startswith(b"PK"):
         members = _told(lambda: _npz(path))
         if members.get("weights"):
             return about | {"type": "numpy arrays (npz)"} | members
-    return about | _pickled(path)
+    return about | _told(lambda: _pickled(path))
 
 
-def _told(read: Any) -> dict[str, Any]:
+def _told(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return read()
-    except (MMFairseqError, OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, SyntaxError) as error:
-        return {"verdict": f"{REFUSED}: {str(error)[:MAX_TEXT]}"}
+    except _BROKEN as error:
+        return {"verdict": f"{REFUSED}: {str(error)[:MAX_TEXT] or type(error).__name__}"}
+
+
+_BROKEN = (  # what zipfile, json and NumPy raise for files that they cannot read
+    *(MMFairseqError, OSError, EOFError, MemoryError, RuntimeError),  # an encrypted part, brackets without end
+    *(ValueError, TypeError, LookupError, ArithmeticError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+)
 
 
 def _pickled(path: Path) -> dict[str, Any]:
@@ -76,12 +90,14 @@ def _pickled(path: Path) -> dict[str, Any]:
         about.setdefault("verdict", f"{REFUSED}: {error}")
         if about.get("type") or not is_pickle(path):
             return about | {"verdict": f"{REFUSED}: {error}"}
-    raw = path.read_bytes()[:MAX_PICKLE]
-    about = {"type": "pickle", "globals": _named(names_of(raw)), "verdict": NO_LOADER}
+    with open(path, "rb") as file:
+        raw = file.read(MAX_PICKLE)
+    about = {"type": "pickle", "verdict": NO_LOADER}
+    machine = TorchMachine(raw, "the pickle")
     try:
-        return about | _content(TorchMachine(raw, "the pickle").run())
+        return about | _content(machine.run()) | {"globals": _named([*machine.names])}
     except MMFairseqError as error:
-        return about | {"verdict": f"{NO_LOADER}; {error}"}
+        return about | {"globals": _named(names_of(raw)), "verdict": f"{NO_LOADER}; {error}"}
 
 
 def names_of(raw: bytes) -> list[str]:
@@ -89,7 +105,7 @@ def names_of(raw: bytes) -> list[str]:
     found: dict[str, None] = {}
     texts: list[str] = []
     try:
-        for code, argument, _ in pickletools.genops(io.BytesIO(raw)):
+        for code, argument, _ in islice(pickletools.genops(io.BytesIO(raw)), MAX_TOLD):
             if code.name in ("GLOBAL", "INST"):
                 found[str(argument).replace(" ", ".", 1)] = None
             elif code.name == "STACK_GLOBAL":
@@ -188,18 +204,23 @@ def as_key(key: Any) -> str:
     return as_text(key) or (str(key.name) if isinstance(key, Made | Name) else str(key)[:MAX_TEXT])
 
 
-def _npy(raw: bytes) -> dict[str, Any]:
-    told = _npy_header(io.BytesIO(raw))
+def _npy(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        told = _npy_header(io.BytesIO(file.read(MAX_HEADER)), path.stat().st_size)
     refused = f"{REFUSED}: it holds objects, which are pickles" if told.startswith("object") else LOADS
     return {"weights": {"": told}, "verdict": refused}
 
 
-def _npy_header(file: Any) -> str:
+def _npy_header(file: Any, size: int) -> str:
+    """The type and the shape of an array whose header and numbers are `size` bytes together."""
     version = npy.read_magic(file)
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise MMFairseqError(f"version {version} of the npy format")
     shape, _, dtype = read(file)
+    held, wanted = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and held < wanted:
+        raise MMFairseqError(f"{wanted} bytes of numbers are promised, {held} are there")
     return f"{'object' if dtype.hasobject else dtype} {shape}"
 
 
@@ -209,7 +230,8 @@ def _npz(path: Path) -> dict[str, Any]:
         for each in archive.infolist():
             if each.filename.endswith(".npy"):
                 with archive.open(each) as file:
-                    weights[each.filename.removesuffix(".npy")] = _npy_header(file)
+                    head = io.BytesIO(file.read(MAX_HEADER))
+                weights[each.filename.removesuffix(".npy")] = _npy_header(head, each.file_size)
     objects = [name for name, told in weights.items() if told.startswith("object")]
     return {"weights": weights, "verdict": f"{REFUSED}: {objects[0]} holds objects, pickles" if objects else LOADS}
 
@@ -232,7 +254,7 @@ def _folder(path: Path) -> dict[str, Any]:
     config = path / "config.json"
     if config.is_file() and config.stat().st_size <= MAX_JSON:
         about["type"] = "folder of Hugging Face"
-        about |= _told(lambda: {"content": json.loads(config.read_bytes())})
+        about |= _told(lambda: {"content": _Teller().tell(json.loads(config.read_bytes()))})
     parts = sorted(each for kind in ("*.safetensors", "*.bin", "*.pt") for each in path.glob(kind) if each.is_file())
     about["files"] = [describe(each) for each in parts]
     if code := sorted(each.name for each in path.glob("*.py")):
