@@ -167,6 +167,22 @@ def test_the_next_ones_are_damaged_too(data_bin, whole, begun, tmp_path):
     assert (folder / "checkpoint_last.pt.damaged").is_file()
 
 
+@pytest.mark.slow
+def test_a_suffix_has_checkpoints_of_its_own(data_bin, whole, begun, tmp_path):
+    """Those of another training in the same folder are left as they are, damaged ones too."""
+    folder = tmp_path / "shared"
+    shutil.copytree(begun, folder)
+    os.truncate(folder / LAST, 1000)
+    train(data_bin, folder, "--checkpoint-suffix", "_x", epochs=2).finish()
+    os.truncate(folder / "checkpoint_last_x.pt", 1000)
+    log = train(data_bin, folder, "--checkpoint-suffix", "_x").finish()
+    assert "the newest that is whole; checkpoint_last_x.pt: " in log
+    assert f"Loaded checkpoint {folder}/checkpoint" in log
+    assert same(folder / "checkpoint_last_x.pt", whole / LAST)
+    assert (folder / LAST).stat().st_size == 1000
+    assert same(folder / BEST, begun / BEST)
+
+
 def killed_while_saving(data_bin, folder, seed, number=signal.SIGKILL):
     """Start a training that saves after each update; kill it in the middle of some file. Returns which."""
     draw = random.Random(seed)
