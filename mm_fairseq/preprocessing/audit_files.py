@@ -145,10 +145,14 @@ def headers(root: Path, rows: Sequence[Utterance]) -> dict[tuple[str, str], floa
         for number, (key, call) in enumerate(_told(list(calls.items()), "lengths")):
             if number % _AHEAD == 0:
                 read.expect(ahead[number : number + _AHEAD])
-            try:
-                found[key] = read(*call)
-            except MediaError as error:  # it breaks the decoder
-                found[key] = error.code
+            for _ in range(2):
+                try:
+                    found[key] = read(*call)
+                    break
+                except MediaError as error:  # it breaks the decoder; or the machine was busy, and a second time it goes
+                    found[key] = error.code
+                    if error.code not in ("crashed", "timeout"):
+                        break
     finally:
         read.close()
     return found

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 
 from mm_fairseq.manifest import Utterance
+from mm_fairseq.media import MediaError
 from mm_fairseq.preprocessing.audit_files import PIECE, compare, declared, durations, headers, seconds
 from mm_fairseq.toy.clips import write_clip
 
@@ -158,6 +160,24 @@ def test_a_header_is_opened_once_however_many_spans_it_has(sounds, monkeypatch):
     assert known == {("two.wav", "audio"): 2, ("three.flac", "audio"): 3}
     assert seconds(sounds, rows, known) == [pytest.approx(0.5)] * 1500 + [2]
     assert opened.read_text().split() == ["two.wav", "three.flac"]
+
+
+def test_a_header_that_kills_its_reader_once_is_tried_again(sounds, monkeypatch):
+    calls = sounds / "calls"
+
+    def once(path, kind, real=declared):
+        with open(calls, "a") as file:  # by another process
+            file.write(f"{Path(path).name}\n")
+        if "gone" not in path and calls.read_text().split().count(Path(path).name) == 1:
+            os._exit(3)
+        if "gone" in path:
+            raise MediaError("unreadable", path)
+        return real(path, kind)
+
+    monkeypatch.setattr("mm_fairseq.preprocessing.audit_files.declared", once)
+    known = headers(sounds, [Utterance("a", audio="two.wav"), Utterance("b", audio="gone.wav")])
+    assert known == {("two.wav", "audio"): 2, ("gone.wav", "audio"): "unreadable"}
+    assert calls.read_text().split().count("gone.wav") == 1
 
 
 def test_the_picture_decides_where_the_sound_is_lost(sounds):
