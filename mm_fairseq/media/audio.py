@@ -22,7 +22,9 @@ _BLOCK = 1 << 22  # samples read at a time: a forged header never decides how mu
 _RATES = (1000, 768_000)  # Hz, believable ones
 _EXACT = {"PCM_16", "PCM_S8", "PCM_U8"}  # subtypes that int16 holds without loss
 _GAPS = 0.05  # seconds in all
-_ENDLESS = 0x7FFFF000  # sizes from here on are written by programs that stream to a pipe and do not know
+# Sizes that programs write that stream to a pipe and do not know; and all that leave the last of 4 GiB no room
+_ENDLESS, _NO_ROOM = {0x7FFFF000, 0x7FFFFFFF, 0x80000000}, 0xFFFFF000
+_NONE = 1 << 62  # of sizes of 64 bits
 
 
 def read_audio(
@@ -105,7 +107,9 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
 
 
 def _promised(path: Path) -> float:
-    """How many times the data that a WAV, AIFF, AU or Ogg file holds its header promises; libsndfile shortens silently.
+    """How often the data that a WAV, RF64, W64, AIFF, AU or Ogg file holds go into what its header promises.
+
+    libsndfile shortens silently.
 
     1.0 for a whole file, for a header of unknown length and for other formats; infinity for an Ogg stream that lacks
     its last page.
@@ -121,26 +125,46 @@ def _promised(path: Path) -> float:
         if magic[:4] == b".snd":
             offset, promised = struct.unpack(">II", magic[4:12])
             return _ratio(promised, size - offset)
-        if magic[:4] in (b"RIFF", b"RIFX") and magic[8:] == b"WAVE":
-            return _chunk_ratio(file, size, b"data", "<I" if magic[:4] == b"RIFF" else ">I")
+        if magic[:4] in (b"RIFF", b"RIFX", b"RF64") and magic[8:] == b"WAVE":
+            return _chunk_ratio(file, size, b"data", ">I" if magic[:4] == b"RIFX" else "<I")
+        if magic[:4] == b"riff":
+            return _wave64_ratio(file, size)
         if magic[:4] == b"FORM" and magic[8:11] == b"AIF":
             return _chunk_ratio(file, size, b"SSND", ">I")
     return 1.0
 
 
 def _chunk_ratio(file: BinaryIO, size: int, wanted: bytes, order: str) -> float:
-    position = 12
+    position, wide = 12, 0
     while len(head := file.read(8)) == 8:
         promised = struct.unpack(order, head[4:])[0]
+        if head[:4] == b"ds64" and len(sizes := file.read(16)) == 16:  # RF64: of the file and of the data (EBU 3306)
+            wide = struct.unpack("<QQ", sizes)[1]
         if head[:4] == wanted:
-            return _ratio(promised, size - position - 8)
+            held = size - position - 8
+            return _ratio(wide, held, wide=True) if wide and promised == 0xFFFFFFFF else _ratio(promised, held)
         position += 8 + promised + promised % 2
         file.seek(position)
     return 1.0
 
 
-def _ratio(promised: int, held: int) -> float:
-    return 1.0 if promised >= _ENDLESS or held <= 0 else max(1.0, promised / held)
+def _wave64_ratio(file: BinaryIO, size: int) -> float:
+    """Of a Sony Wave64 file, whose chunks have names of 16 bytes and sizes of 64 bits that count these too."""
+    position = 40
+    while position < size:
+        file.seek(position)
+        if len(head := file.read(24)) < 24:
+            break
+        (promised,) = struct.unpack("<Q", head[16:])
+        if head[:4] == b"data":
+            return _ratio(promised - 24, size - position - 24, wide=True)
+        position += max(24, -(-promised // 8) * 8)
+    return 1.0
+
+
+def _ratio(promised: int, held: int, wide: bool = False) -> float:
+    endless = promised >= _NONE if wide else promised >= _NO_ROOM or promised in _ENDLESS
+    return 1.0 if endless or held <= 0 else max(1.0, promised / held)
 
 
 def _is_last_page(page: bytes) -> bool:

@@ -101,6 +101,45 @@ def test_wav_of_unknown_length_is_whole(noise, tmp_path):
     assert np.array_equal(read_audio(piped), samples)
 
 
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0xFFFFF000])
+def test_sizes_of_pipes_are_of_unknown_length(noise, tmp_path, size):
+    assert np.array_equal(read_audio(wav_with_size(tmp_path, noise[1], size)), noise[0])
+
+
+@pytest.mark.parametrize("size", [0x7FFFEFFE, 0x7FFFF002, 0x90000000, 0xFFFFEFFE])
+def test_a_cut_wav_of_more_than_2_gib_is_found(noise, tmp_path, size):
+    path = wav_with_size(tmp_path, noise[1], size)
+    assert code(path) == "truncated"
+    os.truncate(path, 44 + size)  # sparse: whole now
+    assert len(read_audio(path, 3600, 3601)) == 16000
+    os.truncate(path, 44 + size // 2)
+    assert code(path, size / 64000 - 0.5, size / 64000 + 0.5) == "truncated"
+
+
+def wav_with_size(folder, path, size):
+    """A WAV whose data are of `size` bytes as its header has it."""
+    raw, forged = path.read_bytes(), folder / "forged.wav"
+    forged.write_bytes(raw[:4] + struct.pack("<I", min(size + 36, 0xFFFFFFFF)) + raw[8:40])
+    with open(forged, "ab") as file:
+        file.write(struct.pack("<I", size) + raw[44:])
+    return forged
+
+
+@pytest.mark.parametrize("form", ["RF64", "W64"])
+def test_sizes_of_64_bits(noise, tmp_path, form):
+    samples, path = noise[0], tmp_path / "a.wav"
+    soundfile.write(path, samples, 16000, format=form, subtype="PCM_16")
+    raw = path.read_bytes()
+    assert np.array_equal(read_audio(path), samples)
+    for held in (len(raw) - 4000, len(raw) // 2, 1000):
+        path.write_bytes(raw[:held])
+        assert code(path) == "truncated"
+    at = raw.index(b"ds64") + 16 if form == "RF64" else raw.index(b"data") + 16
+    for size in (5 << 30, 1 << 40):  # more than 32 bits hold
+        path.write_bytes(raw[:at] + struct.pack("<Q", size) + raw[at + 8 :])
+        assert code(path) in ("truncated", "unreadable")
+
+
 def flac_with_length(path, samples, total):
     """A FLAC file whose STREAMINFO claims `total` samples (36 bits behind the 20 + 3 + 5 of rate, channels, bits)."""
     soundfile.write(path, samples, 16000, subtype="PCM_16")
