@@ -22,7 +22,8 @@ import numpy as np
 from ..errors import MMFairseqError
 from . import MediaError
 
-MESSAGE = 1 << 20  # bytes of the longest
+MESSAGE = 1 << 17  # bytes of the longest; a socket takes some 200,000
+_PART = MESSAGE // 4  # of what is told of one call
 HEADER = struct.Struct("<qd")  # which call is being worked at, -1 for none, and its seconds of processor time
 FIRST = 64  # byte of the shared memory where results begin
 BUG = 113  # exit status after an error that is none of a file's
@@ -153,27 +154,30 @@ def _serve(channel: socket.socket, area: mmap.mmap, functions: Mapping[str, Call
     while message := channel.recv(MESSAGE):
         first, calls = json.loads(message)
         answers: list[list[Any]] = []
-        place, told = FIRST, time.monotonic()
+        place, length, told = FIRST, 0, time.monotonic()
         for _Work.number, (name, args) in enumerate(calls, first):
             _allow(_Work.limits.seconds)
             answer, parts = _answer(functions[name], args)
             size = sum(len(part) for part in parts)
-            if size > len(area) - FIRST:
-                answer = ["media", ["too_large", f"{args[0]}: {size} bytes of it; {len(area)} may be"], None]
-                size, parts = 0, []
+            words = len(json.dumps(answer)) + 50  # and numbers
+            if size > len(area) - FIRST or words > _PART:
+                told_of = f"{args[0][:999]}: {size} bytes of it, at most {len(area) - FIRST} are taken; cut it, or ask"
+                answer = ["media", ["too_large", f"{told_of} for less with --fps and --frame-size"], None]
+                size, parts, words = 0, [], 3000
             if place + size > len(area):
                 channel.send(json.dumps([True, answers]).encode())
                 channel.recv(MESSAGE)  # go on: they were taken
-                place, answers = FIRST, []
+                place, answers, length = FIRST, [], 0
             answers.append([_Work.number, *answer, place])
+            length += words
             for part in parts:
                 area[place : place + len(part)] = part
                 place += len(part)
             place = -(-place // 16) * 16
             HEADER.pack_into(area, 0, -1, _Work.limits.seconds)
-            if time.monotonic() > told + _SOON:
+            if time.monotonic() > told + _SOON or length > _PART:
                 channel.send(json.dumps([False, answers]).encode())
-                answers, told = [], time.monotonic()
+                answers, length, told = [], 0, time.monotonic()
         if answers:
             channel.send(json.dumps([False, answers]).encode())
 

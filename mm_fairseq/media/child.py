@@ -2,9 +2,10 @@
 
 A `Child` is a function of media: the name of a reader and its arguments go in, an array, or a list of byte strings,
 comes back. One process serves many calls. It is forked, so that nothing is imported anew, and replaced when it dies,
-hangs or wants too much; it ends with the process that asks. Calls go over a socket, results lie in memory that both
-share. Calls that are announced (`expect`) are worked off without waiting, many at a time where files are short: there,
-to wake another process for each would take as long as to read it.
+hangs or wants too much; it ends with the process that asks, and with the thread of it that started it (that is what
+PR_SET_PDEATHSIG follows). Calls go over a socket, results lie in memory that both share. Calls that are announced
+(`expect`) are worked off without waiting, many at a time where files are short: there, to wake another process for each
+would take as long as to read it.
 
 Only Linux holds a process to such bounds; elsewhere `Direct` reads in the process that asks.
 """
@@ -33,7 +34,8 @@ from . import MediaError
 from .bounds import BUG, HEADER, MESSAGE, Limits, live, sure
 from .faces import single_threaded
 
-SHARED = 1 << 29  # bytes of results that may wait; memory is taken as they come
+SHARED = 1 << 29  # bytes of results that may wait, more where `Limits` has more memory; it is taken as they come
+_MOST = 1 << 35
 _RELEASE = 1 << 25  # bytes from which on it is given back
 _NORESERVE = 0x4000  # of mmap(2)
 _PATIENCE = 10  # times the processor time that is allowed, on the clock
@@ -142,14 +144,23 @@ class Child:
 
     def _start(self) -> None:
         single_threaded()  # before it is forked: OpenCV's threads would not live on in it
+        if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody would learn how a process ended
         if self._area is None:
-            self._area = mmap.mmap(-1, SHARED, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _NORESERVE)
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._pid = os.fork()
-        if not self._pid:
-            live(theirs, self._area, self._functions, self._limits, self._owner)
-        theirs.close()
-        self._finish = Finalize(self, _end, (self._pid, self._channel), exitpriority=0)
+            size = min(_MOST, max(SHARED, SHARED * self._limits.memory // Limits().memory))
+            self._area = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _NORESERVE)
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # no handler is to run in the new one
+            pid = os.fork()
+            if not pid:
+                live(theirs, self._area, self._functions, self._limits, self._owner)
+            self._finish = Finalize(self, _end, (pid, channel), exitpriority=0)
+            self._pid, self._channel = pid, channel
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self) -> int:
         """End the process, if there is one; its exit status, or the signal that ended it, negative."""
@@ -169,12 +180,17 @@ class Child:
         assert self._area is not None
         if self._filled > _RELEASE:
             self._area.madvise(mmap.MADV_REMOVE)
-        first, self._number, self._filled = self._number, self._number + len(calls), 0
+        first = self._number
+        while len(message := json.dumps([first, [[name, args] for name, *args in calls]]).encode()) > MESSAGE:
+            if len(calls) == 1:
+                raise MMFairseqError(f"{calls[0][1][:99]}...: a path of {len(calls[0][1])} characters")
+            calls = calls[: len(calls) // 2]  # the others when they are called
+        self._number, self._filled = first + len(calls), 0
         self._asked = dict(enumerate(calls, first))
         self._at, self._since = -1, time.monotonic()
         HEADER.pack_into(self._area, 0, -1, self._limits.seconds)
         with suppress(BrokenPipeError, ConnectionResetError):  # it died meanwhile; who waits for answers will find out
-            self._channel.send(json.dumps([first, [[name, args] for name, *args in calls]]).encode())
+            self._channel.send(message)
 
     def _receive(self) -> None:
         """Wait for one message, or for the end of the process."""
@@ -227,8 +243,10 @@ class Child:
             self._killed.add(call)
         elif (restarts := self._restarts + 1) <= _RESTARTS:
             self._restarts = restarts
-        else:
+        elif status == -signal.SIGKILL:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        else:
+            raise ChildError(f"the process that decodes ended {restarts} times at no file ({_how(status)})")
         self._ask(left.values())
 
     def _take(self) -> None:
@@ -275,16 +293,20 @@ def _fault(path: str, how: int | str, seconds: float) -> _Answer:
     if how == "timeout":
         told = f"{path}: not decoded in {seconds:g} s of processor time, twice its length or more"
         return _Answer("media", ["timeout", told])
-    name = signal.Signals(-int(how)).name if int(how) < 0 else f"exit status {how}"
-    return _Answer("media", ["crashed", f"{path}: the decoder crashed ({name}): a damaged file, or one made to do so"])
+    told = f"{path}: the decoder crashed ({_how(int(how))}): a damaged file, or one made to do so"
+    return _Answer("media", ["crashed", told])
+
+
+def _how(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
 def _end(pid: int, channel: socket.socket) -> int:
     """End a process that decodes; gives how it ended."""
-    channel.close()
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    channel.close()
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:  # children of this process are not waited for, or by others
-        return 1
+    except ChildProcessError:  # others waited for it: who knows how it ended; no file is to be blamed for that
+        return -signal.SIGKILL

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.media import MediaError, bounds, child
+from mm_fairseq.media import MediaError, child
 from mm_fairseq.media.bounds import Limits, allow_for
 from mm_fairseq.media.child import Child, ChildError, Direct
 
@@ -59,6 +59,7 @@ def mistake(path):
 READERS = {
     "array": array,
     "bytes": lambda path, *sizes: [bytes([size % 256]) * size for size in sizes],
+    "many": lambda path, count: [b"ab"] * count,
     "value": lambda path, value: value,
     "args": lambda path, *args: repr(args),
     "pid": lambda path: os.getpid(),
@@ -324,15 +325,19 @@ def test_an_interrupt(read):
     assert read("value", "x", 7) == 7
 
 
-@pytest.mark.parametrize(("score", "expected"), [(0, 500), (900, 900)])
-def test_the_score_by_which_the_system_kills_is_never_lowered(read, monkeypatch, tmp_path, score, expected):
-    path = tmp_path / "score"
-    path.write_text(str(score))
-    monkeypatch.setattr(bounds, "_SCORE", str(path))
-    assert read("value", "x", 1) == 1
-    assert int(path.read_text()) == expected
+def test_answers_of_many_words(read):
+    """No socket takes messages of any length."""
+    calls = [("many", f"x{number}.wav", 3000 + number) for number in range(60)]
+    read.expect([*calls[:30], ("many", "x.wav", 200_000), *calls[30:]])
+    assert code(read, "many", "x.wav", 200_000) == "too_large"
+    assert [len(read(*call)) for call in calls] == [call[2] for call in calls]
+    calls = [("value", f"{number}" + "ü" * 2000, number) for number in range(60)]
+    read.expect(calls)
+    assert [read(*call) for call in calls] == list(range(60))
 
 
-def test_a_score_that_cannot_be_written(read, monkeypatch, tmp_path):
-    monkeypatch.setattr(bounds, "_SCORE", str(tmp_path))
-    assert read("value", "x", 1) == 1
+def test_larger_results_where_more_memory_is_allowed(made, monkeypatch):
+    monkeypatch.setattr(child, "SHARED", 1 << 16)
+    assert len(made(memory=4 << 30)("bytes", "x", 100_000)[0]) == 100_000
+    with pytest.raises(MediaError, match=r"x: 100000 bytes of it, at most 65472 .* --fps and --frame-size"):
+        made()("bytes", "x", 100_000)
