@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..databin import pack_frames
+from ..databin.format import frame_sizes
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, TEXT_ASR, Medium, Utterance
 from ..media import MAX_SECONDS, MediaError, read_through
@@ -21,6 +22,7 @@ from ..media.audio import read_audio
 from ..media.bounds import UNFORESEEN
 from ..media.child import Call, Child, Direct
 from ..media.clip import read_clip
+from ..media.faces import FRAME_BYTES
 from ..media.features import read_features
 from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
 
@@ -29,6 +31,7 @@ MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything
 
 # What decoders say of a file that could not be read as well as of a damaged one
 _DOUBTFUL = {"unreadable", "truncated", "corrupt", "empty", "span_outside", "crashed", "timeout"}
+_PICTURES = 1 << 28  # bytes of them, for which the usual memory is enough
 _LARGEST = 1 << 30  # bytes that the largest clip may need at once
 _AHEAD = 16  # utterances that are announced to who decodes
 
@@ -37,7 +40,18 @@ _NOTHING = {
     "video": "no video is given; other utterances have it",
 }
 
-READERS: dict[str, Callable[..., Any]] = {"sound": read_audio, "clip": read_clip, "features": read_features}
+
+def _packed_clip(*args: Any) -> np.ndarray:
+    """`read_clip`, as it is stored."""
+    try:
+        return pack_frames(read_clip(*args))
+    except MediaError as error:
+        if error.kept:
+            error.kept = pack_frames(error.kept[0]), error.kept[1]
+        raise
+
+
+READERS: dict[str, Callable[..., Any]] = {"sound": read_audio, "clip": _packed_clip, "features": read_features}
 
 
 class Form(NamedTuple):
@@ -99,6 +113,12 @@ class Settings:
         """With a shard size: small enough that some workers share a small corpus, 8 to 256."""
         return replace(self, shard_size=self.shard_size or min(256, max(8, -(-rows // 32))))
 
+    @property
+    def scale(self) -> float:
+        """How many times the usual memory an utterance may take: all of its pictures, compressed, are held at once."""
+        pictures = FRAME_BYTES * max(1.0, self.frame_size / 256) ** 2 * self.fps * self.max_seconds
+        return max(1.0, self.max_seconds / MAX_SECONDS, pictures / _PICTURES)
+
 
 class Items:
     """Makes the items of utterances; every fault of theirs is a `MediaError`.
@@ -146,9 +166,12 @@ class Items:
             return self._make(stream, row)
         except MediaError as error:
             path = self.path(stream, row)
-            if error.code not in _DOUBTFUL or error.kept or not path:
+            if error.code == "out_of_memory":
+                self._read.close()  # what earlier recordings left in that process counted, too
+            elif error.code not in _DOUBTFUL or error.kept or not path:
                 raise
-            read_through(self.root / path)
+            else:
+                read_through(self.root / path)
         return self._make(stream, row)
 
     def _make(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:
@@ -246,13 +269,8 @@ class Items:
         return x, len(x)
 
     def _video(self, row: Utterance) -> tuple[np.ndarray, int]:
-        try:
-            pictures = self._result("video", row)
-        except MediaError as error:
-            if error.kept:
-                error.kept = pack_frames(error.kept[0]), error.kept[1]
-            raise
-        return pack_frames(pictures), len(pictures)
+        packed = self._result("video", row)
+        return packed, len(frame_sizes(packed))
 
 
 def _check_memory() -> None:

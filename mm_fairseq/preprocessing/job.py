@@ -14,7 +14,7 @@ from ..databin import ShardWriter
 from ..databin.format import open_shard, shard_paths
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Utterance
-from ..media import MAX_SECONDS, MediaError
+from ..media import MediaError
 from ..media.bounds import Limits
 from ..media.child import reader
 from ..media.faces import FACES, single_threaded
@@ -85,7 +85,7 @@ class Job:
         dims = {name: form.dim for name, form in self.streams.items() if form.dim}
         root = self.corpus.manifest.root
         self._check_root()
-        limits = Limits(memory=int(Limits().memory * max(1.0, self.settings.max_seconds / MAX_SECONDS)))
+        limits = Limits(memory=int(Limits().memory * self.settings.scale))
         read = reader(READERS, limits, own=False)
         self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims, read)
 

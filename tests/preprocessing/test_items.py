@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Utterance
 from mm_fairseq.media import MediaError, clip
+from mm_fairseq.media.bounds import Limits
+from mm_fairseq.media.child import Child
 from mm_fairseq.preprocessing import items
 from mm_fairseq.preprocessing.items import Items, Settings
 
@@ -100,3 +103,28 @@ def test_no_memory_on_the_machine_is_not_the_files(sound, monkeypatch):
     monkeypatch.setattr(items, "_LARGEST", 1 << 60)
     with pytest.raises(OSError, match="Cannot allocate memory"):
         sound.make("audio", ROW)
+
+
+def hoard(path, *args, held=[]):  # noqa: B006
+    """Keeps what it took, as a decoder that leaks."""
+    held.append(np.ones(200 << 20, np.uint8))
+    return np.ones(500, np.int16)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to bounds")
+def test_what_earlier_recordings_took_is_not_the_next_ones(tmp_path):
+    read = Child({"sound": hoard}, Limits(memory=300 << 20))
+    made = Items(tmp_path, tmp_path, Settings(), None, read=read)
+    try:
+        for name in "abc":
+            assert made.make("audio", Utterance(name, audio=f"{name}.wav"))[1] == 500
+    finally:
+        read.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, 1), ({"max_seconds": 1200.0}, 2), ({"fps": 10.0}, 1), ({"fps": 30.0, "frame_size": 512}, 8)],
+)
+def test_memory_by_what_is_asked_for(settings, expected):
+    assert round(Settings(**settings).scale) == expected
