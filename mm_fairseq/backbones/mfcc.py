@@ -25,6 +25,8 @@ class Mfcc(Spectrum):
     ) -> None:
         at_least_one(n_mfcc=n_mfcc, n_fft=n_fft, hop=hop, n_mels=n_mels)
         check_rate(rate)
+        if n_mfcc > n_mels:
+            raise ValueError(f"n_mfcc={n_mfcc}: at most n_mels={n_mels}")
         from torchaudio.transforms import MFCC  # a mismatched torchaudio fails here, not when the package is imported
 
         mel = {"n_fft": n_fft, "hop_length": hop, "n_mels": n_mels, "center": False}

@@ -95,9 +95,13 @@ def _misses(value: int | float | bool | str, argument: inspect.Parameter) -> str
         return "a finite number"
     if kinds == (int,) and isinstance(value, int):
         least = int(argument.default is not argument.empty and argument.default > 0)
-        most = MAX_LAYERS if most_of(argument.name) == MAX_LAYERS else MAX_NUMBER
+        most = _most(argument.name)
         return "" if least <= value <= most else f"{least} to {most}"
     return ""
+
+
+def _most(option: str) -> int:
+    return MAX_LAYERS if most_of(option) == MAX_LAYERS else MAX_NUMBER
 
 
 def parameters(backbone: type[Backbone]) -> list[str]:
@@ -231,6 +235,11 @@ def build(entry: Mapping[str, Any]) -> Backbone:
         MMFairseqError: the arguments do not fit.
     """
     backbone = BACKBONES.get(entry["name"])
+    for key, value in entry["args"].items():  # they may come from a checkpoint
+        if isinstance(value, int) and value > _most(key):
+            raise MMFairseqError(f"backbone option {key}={value} of {entry['name']!r}: at most {_most(key)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise MMFairseqError(f"backbone option {key}={value} of {entry['name']!r}: expected a finite number")
     try:
         return backbone(**entry["args"])
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AssertionError, LookupError) as error:

@@ -8,7 +8,6 @@ import argparse
 import collections
 import contextlib
 import functools
-import math
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,12 +20,14 @@ from fairseq.data.dictionary import Dictionary
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .. import untrusted
 from ..errors import MMFairseqError
 
 SLACK = 2**21  # numbers that a model may need while it is built, beside twice those of its checkpoint
+OWN_TASK = "emotion_prediction"
 _loaded: dict[str, int] = {}
 """`weights`: how many numbers the checkpoint holds that was loaded last."""
 _FULL_LOAD = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"  # torch's own switch
@@ -146,10 +147,10 @@ def _checked(original: Callable) -> Callable:
 
 
 def _check_task(path: str, state: dict[str, Any], asked: Any) -> None:
-    """A checkpoint says which task is built for it, of all that fairseq has; here it must be that of the command."""
+    """A checkpoint says which task is built for it; the one of this package takes no other's, and none takes its."""
     task = (state.get("cfg") or {}).get("task")
     name = getattr(task, "_name", None)
-    if isinstance(asked, str) and name != asked:
+    if isinstance(asked, str) and name != asked and OWN_TASK in (name, asked):
         raise MMFairseqError(f"{path}: a checkpoint of the task {name!r}, the command says --task {asked}")
 
 
@@ -195,27 +196,38 @@ def _options_checked(original: Callable) -> Callable:
     return upgrade
 
 
-class _Bounded(TorchFunctionMode):
-    """Refuses tensors before memory is taken for them, once they are more than `left` numbers together."""
+class _Bounded(TorchDispatchMode):
+    """Refuses tensors before memory is taken for them: new ones once they are more than `left` numbers together.
+
+    What is computed of others, and soon gone, may be as large each.
+    """
 
     def __init__(self, left: int) -> None:
         super().__init__()
         self.left = self.most = left
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _MAKERS:
-            size = kwargs.get("size", args[:1] if func is torch.full else args)
-            size = size[0] if size and not isinstance(size[0], int) else size
-            self.left -= math.prod(size)
-            if self.left < 0:
+        if func.__name__.startswith("resize_") or not any(each.alias_info for each in func._schema.returns):
+            numel = _size_of_result(func, args, kwargs)
+            new = "new_" in func.__name__ or not any(isinstance(each, Tensor) for each in tree_leaves((args, kwargs)))
+            self.left -= numel if new else 0
+            if self.left < 0 or numel > self.most:
                 raise MMFairseqError(
                     f"the checkpoint's options ask for a model of more than {self.most:,} numbers, it holds far fewer"
                 )
         return func(*args, **kwargs)
 
 
-_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full}
+def _size_of_result(func: Any, args: Any, kwargs: dict[str, Any]) -> int:
+    """How many numbers a call would give, found out on shapes alone; 0 where these do not tell."""
+    takes_device = any(each.name == "device" for each in func._schema.arguments)
+    shapes = tree_map_only(Tensor, lambda each: each.detach().to("meta"), (args, kwargs))
+    try:
+        given = func(*shapes[0], **shapes[1] | ({"device": "meta"} if takes_device else {}))
+    except (RuntimeError, TypeError, ValueError, LookupError):  # NotImplementedError too
+        return 0
+    return sum(each.numel() for each in tree_leaves(given) if isinstance(each, Tensor))
 
 
 def _of_known_size(original: Callable) -> Callable:
