@@ -95,6 +95,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "truth": (_truth, "True, False or a list of them"),
     "words": (_words, "a list of texts and numbers"),
     "options": (_options, "a dictionary of numbers and texts"),
+    "dictionary": (lambda value: value is None or isinstance(value, dict), "a dictionary"),
 }
 # Every option that fairseq 0.12 evaluates, and what it must be.
 EVALUATED: dict[str, str] = {
@@ -111,6 +112,7 @@ EVALUATED: dict[str, str] = {
     "model_overrides": "options",
     **dict.fromkeys(("xformers_att_config", "encoder_xformers_att_config", "decoder_xformers_att_config"), "options"),
 }
+_OF_THE_COMMAND = {"model_overrides": "dictionary"}  # whoever runs a command may set options that are lists
 
 
 def check_options(options: Any, outside: bool = False) -> None:
@@ -131,7 +133,7 @@ def check_options(options: Any, outside: bool = False) -> None:
         if outside and isinstance(value, int) and value > MAX_LAYERS and _MANY.search(last):
             raise MMFairseqError(f"option {name} is {value}; at most {MAX_LAYERS}")
         if last in EVALUATED:
-            _check(name, value, EVALUATED[last])
+            _check(name, value, EVALUATED[last] if outside else _OF_THE_COMMAND.get(last, EVALUATED[last]))
 
 
 def _check(name: str, value: Any, kind: str) -> None:

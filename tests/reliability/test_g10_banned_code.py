@@ -15,6 +15,7 @@ from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from test_layers import BANNED_ATTRIBUTES, BANNED_CALLS, BANNED_MODULES, SOURCES, import_faults
 
+from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.untrusted import EVALUATED, check_options
 
 EVALUATORS = {"eval", "eval_str_list", "eval_str_dict", "eval_bool"}
@@ -91,3 +92,13 @@ def test_the_defaults_of_fairseq_pass():
 )
 def test_what_fairseq_and_its_recipes_write_passes(name, value):
     check_options({"model": {name: value}}, outside=True)
+
+
+def test_overrides_of_ones_own_command_may_hold_lists():
+    given = "{'modalities': ['audio', 'text'], 'model': {'dropout': 0.1}}"
+    check_options({"common_eval": {"model_overrides": given}})
+    with pytest.raises(MMFairseqError, match="a dictionary of numbers and texts"):
+        check_options({"common_eval": {"model_overrides": given}}, outside=True)
+    for program in ("{'a': open('x')}", "open('x')"):
+        with pytest.raises(MMFairseqError, match="would run as a program"):
+            check_options({"common_eval": {"model_overrides": program}})
