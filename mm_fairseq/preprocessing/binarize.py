@@ -111,7 +111,7 @@ def _by_jobs(job: Job, prepared: str, wanted: Path, workers: int, engine: Engine
         job.begin()
     with locked(data_bin, shared=True):
         task = partial(_job, prepared, data_bin, job.settings, workers, job.budget is not None)
-        (fresh,) = make_by_jobs(engine, task, [job], wanted, "binarize")
+        (fresh,) = make_by_jobs(engine, task, [job], wanted, "binarize", job.check_budget)
         summary = complete(job, Share(), before=True)
         return [*summary, told(job, len(job.sizes), fresh, time.monotonic() - began)]
 

@@ -65,10 +65,16 @@ class Receipts:
     Args:
         folders: of streams; a shard counts once all of them have it.
         sizes: of the shards that are being made, their numbers of utterances.
+        finished: called with each of them when it is there.
     """
 
-    def __init__(self, folders: Sequence[Path], sizes: Mapping[int, int]) -> None:
-        self.folders, self.waiting, self.count = folders, dict(sizes), 0
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        sizes: Mapping[int, int],
+        finished: Callable[[int], object] = lambda shard: None,
+    ) -> None:
+        self.folders, self.waiting, self.count, self.finished = folders, dict(sizes), 0, finished
 
     def __call__(self) -> int:
         if self.waiting:
@@ -76,11 +82,17 @@ class Receipts:
             there = set.intersection(*names)
             for shard in [shard for shard in self.waiting if f"shard-{shard:05d}.json" in there]:
                 self.count += self.waiting.pop(shard)
+                self.finished(shard)
         return self.count
 
 
 def make_by_jobs(
-    engine: Engine, task: Callable[[Todo, Share], Sequence[str]], works: Sequence[Work], data_bin: Path, what: str
+    engine: Engine,
+    task: Callable[[Todo, Share], Sequence[str]],
+    works: Sequence[Work],
+    data_bin: Path,
+    what: str,
+    finished: Callable[[int], object] = lambda shard: None,
 ) -> list[int]:
     """Have jobs make what is not done of some works, which is dealt out evenly to as many as there are shards.
 
@@ -90,6 +102,7 @@ def make_by_jobs(
         works: what the shards belong to.
         data_bin: beside this folder jobs get one for what they print.
         what: the name of the bar.
+        finished: called with each shard that is there, before or after; what it raises ends the jobs.
 
     Returns:
         The number of utterances of each work that were not there before.
@@ -102,10 +115,12 @@ def make_by_jobs(
     for work, shards in zip(works, undone, strict=True):
         for shard in sorted({*left_behind(work), *shards}):
             sweep(work, shard, damaged=True)  # it would be counted as done
+        for shard in sorted({*range(len(work.sizes))} - {*shards}):
+            finished(shard)
     todo = [(place, shard) for place, shards in enumerate(undone) for shard in shards]
     if todo:
         receipts = [
-            Receipts(work.folders, {shard: work.sizes[shard] for shard in shards})
+            Receipts(work.folders, {shard: work.sizes[shard] for shard in shards}, finished)
             for work, shards in zip(works, undone, strict=True)
         ]
         total, jobs = sum(sum(work.sizes) for work in works), min(engine.ranks, len(todo))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from engine_here import Here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_factory import around, batches_of, checkpoint_task, logs_of, reduced, state_of, task_of
@@ -230,6 +231,16 @@ def test_ranks_that_are_each_within_the_budget_stop_together_at_the_end(tmp_path
     ):
         binarize(prepared, out, SMALL, share=Share(2, 1))
     assert len((out / "quarantine.jsonl").read_text().splitlines()) == 12
+
+
+def test_jobs_that_are_each_within_the_budget_are_ended_as_soon_as_they_are_not_together(tmp_path):
+    """Four jobs with three bad utterances each, one after the other; five are allowed of one class."""
+    prepared = write(tmp_path, 48, [row for row in range(48) if row % 12 in (0, 4, 8)], lambda row: "")
+    engine = Here(4)
+    with pytest.raises(MMFairseqError, match=r"^6 of the 48 utterances of emotion=glad .*more than 5: "):
+        binarize(prepared, tmp_path / "bin", replace(SMALL, shard_size=12), engine=engine)
+    assert engine.stopped
+    assert len(engine.shares) == 2
 
 
 def test_labelled_utterances_of_test_are_named(tmp_path):
