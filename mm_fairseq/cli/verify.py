@@ -75,7 +75,7 @@ def _checkpoint(path: Path, mend: bool) -> int:
             f"{path}: --repair is for data-bins; a training goes on from the newest checkpoint that is whole"
         )
     faults = checkpoint_faults(path)
-    _write([*faults, f"{path}: {len(faults)} faults" if faults else f"{path}: whole"])
+    _write([*faults, f"{path}: broken" if faults else f"{path}: whole"])
     return int(bool(faults))
 
 
@@ -84,7 +84,10 @@ def checkpoint_faults(path: Path) -> list[str]:
     faults, beside = checkpoints.check(path), checkpoints.sum_file(path)
     line = rf"[0-9a-f]{{64}}  {re.escape(path.name)}\n"
     if beside.is_file() and not re.fullmatch(f"(?:{line})+", beside.read_bytes().decode("utf-8", "replace")):
-        faults.append(f"{beside}: damaged or cut short; if the checkpoint is whole, `sha256sum` writes it anew")
+        faults.append(
+            f"{beside}: damaged, cut short or of a checkpoint with another name than {path.name}; if the checkpoint is "
+            "whole, `sha256sum` writes it anew"
+        )
     return faults
 
 

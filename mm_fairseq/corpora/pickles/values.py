@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import MMFairseqError
-from ...pickles import OTHER_COLUMN, Grown, Machine, Made, Name, keys
+from ...pickles import MAX_STEPS, OTHER_COLUMN, Grown, Machine, Made, Name, keys
 from ..recordings import POINTER, is_pointer
 
 DEEPEST = 100  # containers in containers
+BYTES_A_STEP = 64  # of large files: their numbers stand in lists, 64 of which are one step
 GROWTH = 4  # values that are made anew for each byte of a file: honest files need less than two
 FREE = 1 << 16  # values made anew in the smallest file
 MOST_AXES = 64  # of an array
@@ -89,7 +90,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
         raise MMFairseqError(f"{path}: {POINTER}")
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    tree = Machine(data, str(path), admitted).run()
+    tree = Machine(data, str(path), admitted, max(MAX_STEPS, len(data) // BYTES_A_STEP)).run()
     try:
         return _Plain(GROWTH * len(data) + FREE).plain(tree)
     except MMFairseqError as error:

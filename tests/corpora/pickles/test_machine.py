@@ -204,6 +204,13 @@ def test_long_lists_of_numbers_are_arrays(tmp_path, name, protocol):
         assert found.dtype == np.int16
 
 
+def test_long_lists_in_large_files_are_not_too_long(tmp_path, monkeypatch):
+    """Recordings stand there as lists of samples: 48,000 numbers a second."""
+    monkeypatch.setattr("mm_fairseq.corpora.pickles.values.MAX_STEPS", 10)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(list(range(-9000, 9000)), 4))
+    assert read_pickle(tmp_path / "a.pkl").tolist() == list(range(-9000, 9000))
+
+
 def test_long_lists_of_more_than_numbers_are_lists(tmp_path):
     for odd in (None, "x", True, [1], 2**70):
         numbers = [*range(500), odd, *range(500)]
