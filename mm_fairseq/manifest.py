@@ -17,11 +17,12 @@ is cut already, or cut elsewhere, says so behind its path with a W3C media fragm
 import math
 import os
 import re
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, cast, overload
+from typing import NamedTuple, TypeVar, cast, overload
 
 from .atomic import open_atomic
 from .errors import MMFairseqError
@@ -31,6 +32,8 @@ FEATURES = "features"
 TEXT_ASR = "text_asr"
 CONTEXT = "context"
 MODALITIES = ("audio", "text", "video")
+
+Item = TypeVar("Item")
 
 _CONTROL = re.compile(r"[\t\n\r\x00]")
 _FRAGMENT = re.compile(r"#((?:t|xywh)=[0-9.,]+(?:&(?:t|xywh)=[0-9.,]+)?)$")
@@ -97,7 +100,23 @@ class Utterance:
         return Medium.parse(value, self.start, self.end) if value else None
 
 
-class TextRows(Sequence[Utterance]):
+class OnDemand(Sequence[Item]):
+    """A sequence whose items are made when they are asked for; a slice of it is a list."""
+
+    @abstractmethod
+    def item(self, number: int) -> Item:
+        """The item of a number from 0 to the length."""
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Item]: ...
+    def __getitem__(self, at: int | slice) -> Item | list[Item]:
+        found = range(len(self))[at]
+        return [self.item(number) for number in found] if isinstance(found, range) else self.item(found)
+
+
+class TextRows(OnDemand[Utterance]):
     """The rows of a manifest file as its text, each parsed when it is asked for: a sixth of the memory.
 
     Args:
@@ -119,18 +138,11 @@ class TextRows(Sequence[Utterance]):
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @overload
-    def __getitem__(self, row: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Utterance]: ...
-    def __getitem__(self, row: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
-        row = range(len(self))[row]
-        line = self._line(row)
+    def item(self, number: int) -> Utterance:
+        line = self._line(number)
         if not line.strip():
-            raise MMFairseqError(f"{self.path}:{row + 3}: an empty line in the middle of the manifest")
-        return parse_row(line, self.header, f"{self.path}:{row + 3}")
+            raise MMFairseqError(f"{self.path}:{number + 3}: an empty line in the middle of the manifest")
+        return parse_row(line, self.header, f"{self.path}:{number + 3}")
 
     def _line(self, row: int) -> str:
         return self.text[self.starts[row] : self.starts[row + 1] - 1].decode()

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from ..atomic import save_array, write_atomic
 from ..errors import MMFairseqError
-from ..manifest import Utterance, parse_row, read_head
+from ..manifest import OnDemand, Utterance, parse_row, read_head
 from ..targets import Target
 from .arrays import FileArray, Numbers, Seen
 from .labels import encode
@@ -32,7 +32,7 @@ MANIFEST = "manifest.tsv"
 _CHUNK = 1 << 20
 
 
-class ManifestRows(Sequence[Utterance]):
+class ManifestRows(OnDemand[Utterance]):
     """The rows of a manifest, each read from the file when it is asked for.
 
     Args:
@@ -51,20 +51,9 @@ class ManifestRows(Sequence[Utterance]):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @overload
-    def __getitem__(self, row: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Utterance]: ...
-    def __getitem__(self, row: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
-        row = int(row)
-        if row < 0:
-            row += len(self)
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of {len(self)} in {self.path}")
-        start, end = self.offsets[row : row + 2].tolist()
-        return self._parse(self._text[start:end].tobytes(), row)
+    def item(self, number: int) -> Utterance:
+        start, end = self.offsets[number : number + 2].tolist()
+        return self._parse(self._text[start:end].tobytes(), number)
 
     def __iter__(self) -> Iterator[Utterance]:
         with open(self.path, "rb") as file:
@@ -80,7 +69,7 @@ class ManifestRows(Sequence[Utterance]):
         return parse_row(raw[:-1].decode("utf-8"), self.header, where)
 
 
-class Ids(Sequence[str]):
+class Ids(OnDemand[str]):
     """The ids of utterances."""
 
     def __init__(self, utterances: Sequence[Utterance]) -> None:
@@ -89,14 +78,8 @@ class Ids(Sequence[str]):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [utterance.id for utterance in self.utterances[row]]
-        return self.utterances[row].id
+    def item(self, number: int) -> str:
+        return self.utterances[number].id
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """What a split has of a data-bin, looked up when it is asked for. N utterances of the split."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from ..databin import Labels, Numbers, StreamReader
-from ..manifest import Utterance
+from ..manifest import OnDemand, Utterance
 from .raw_items import Limits, input_lengths
 
 
-class Utterances(Sequence[Utterance]):
+class Utterances(OnDemand[Utterance]):
     """The utterances of a split.
 
     Args:
@@ -24,14 +24,8 @@ class Utterances(Sequence[Utterance]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Utterance]: ...
-    def __getitem__(self, index: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(index, slice):
-            return [self.every[int(row)] for row in self.rows[index]]
-        return self.every[int(self.rows[range(len(self))[index]])]
+    def item(self, number: int) -> Utterance:
+        return self.every[int(self.rows[number])]
 
 
 class Truths:
