@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_backbones import ARGS
 from torch import nn
 
+from mm_fairseq.backbones.backbone_set import Omitted
 from mm_fairseq.backbones.spec import build
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.fairseq_compat.safety import _Bounded, _check_task
@@ -78,3 +80,10 @@ def test_only_our_task_and_others_do_not_mix(own, asked):
         MMFairseqError, match=f"a.pt: a checkpoint of the task '{own}', the command says --task {asked}"
     ):
         _check_task("a.pt", state, asked)
+
+
+@pytest.mark.parametrize("name", ["wav2vec", "wav2vec2", "roberta", "hf_text", "hf_audio", "fabnet", "r3d_18"])
+def test_backbones_that_a_checkpoint_leaves_out_take_no_memory(name):
+    """Their weights are not in it, so that they would be more than it holds."""
+    with _Bounded(2**12):
+        assert Omitted({"name": name, "args": ARGS[name]}).dim > 0

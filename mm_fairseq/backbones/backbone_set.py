@@ -26,7 +26,7 @@ class Omitted(Backbone):
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         super().__init__()
-        like = build(entry).to("meta")  # its weights go at once
+        like = _without_memory(entry)
         self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
         self.dim, self.states, self.stride = like.dim, like.states, like.stride
         self.receptive_field, self.max_input = like.receptive_field, like.max_input
@@ -37,6 +37,15 @@ class Omitted(Backbone):
             f"this checkpoint was trained with --omit-frozen-backbones and lacks the weights of {self.name!r}: "
             f"it reads cached features of {self.modality}; run `mm-fairseq extract` on the data-bin with the same file"
         )
+
+
+def _without_memory(entry: Mapping[str, Any]) -> Backbone:
+    """A backbone whose weights are shapes alone, made so where its class does not look at their values."""
+    try:
+        with torch.device("meta"):
+            return build(entry)
+    except MMFairseqError:
+        return build(entry).to("meta")
 
 
 class BackboneSet(nn.Module):

@@ -208,9 +208,12 @@ class _Bounded(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if any(each.is_meta for each in given) or str(kwargs.get("device")) == "meta":
+            return func(*args, **kwargs)  # takes no memory
         if func.__name__.startswith("resize_") or not any(each.alias_info for each in func._schema.returns):
             numel = _size_of_result(func, args, kwargs)
-            new = "new_" in func.__name__ or not any(isinstance(each, Tensor) for each in tree_leaves((args, kwargs)))
+            new = "new_" in func.__name__ or not given
             self.left -= numel if new else 0
             if self.left < 0 or numel > self.most:
                 raise MMFairseqError(
