@@ -13,7 +13,7 @@ from torch import nn
 from mm_fairseq.backbones.backbone_set import Omitted
 from mm_fairseq.backbones.spec import build
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.fairseq_compat.safety import _Bounded, _check_task
+from mm_fairseq.fairseq_compat.safety import _Bounded, _check_task, bounded
 
 BIG, ONE = 2**44, torch.ones(2)  # far more than any machine has
 GREEDY = {
@@ -85,5 +85,5 @@ def test_only_our_task_and_others_do_not_mix(own, asked):
 @pytest.mark.parametrize("name", ["wav2vec", "wav2vec2", "roberta", "hf_text", "hf_audio", "fabnet", "r3d_18"])
 def test_backbones_that_a_checkpoint_leaves_out_take_no_memory(name):
     """Their weights are not in it, so that they would be more than it holds."""
-    with _Bounded(2**12):
+    with bounded(2**12):
         assert Omitted({"name": name, "args": ARGS[name]}).dim > 0

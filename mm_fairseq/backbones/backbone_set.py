@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import MMFairseqError
+from ..fairseq_compat.safety import is_bounded
 from ..modules.layer_sum import LayerSum
 from .base import Backbone, FeatureSeq
 from .spec import Resolved, build
@@ -26,7 +27,8 @@ class Omitted(Backbone):
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         super().__init__()
-        like = _without_memory(entry)
+        # In training its weights are drawn and go at once: what is drawn after them is as if they had stayed.
+        like = _shapes(entry) if is_bounded() else build(entry).to("meta")
         self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
         self.dim, self.states, self.stride = like.dim, like.states, like.stride
         self.receptive_field, self.max_input = like.receptive_field, like.max_input
@@ -39,8 +41,8 @@ class Omitted(Backbone):
         )
 
 
-def _without_memory(entry: Mapping[str, Any]) -> Backbone:
-    """A backbone whose weights are shapes alone, made so where its class does not look at their values."""
+def _shapes(entry: Mapping[str, Any]) -> Backbone:
+    """A backbone that takes no memory for weights, unless its class looks at their values."""
     try:
         with torch.device("meta"):
             return build(entry)

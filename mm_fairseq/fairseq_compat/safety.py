@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ SLACK = 2**21  # numbers that a model may need while it is built, beside twice t
 OWN_TASK = "emotion_prediction"
 _loaded: dict[str, int] = {}
 """`weights`: how many numbers the checkpoint holds that was loaded last."""
+_is_bounded: ContextVar[bool] = ContextVar("is_bounded", default=False)
 _FULL_LOAD = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"  # torch's own switch
 
 
@@ -222,6 +224,22 @@ class _Bounded(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+@contextlib.contextmanager
+def bounded(numbers: int) -> Iterator[None]:
+    """Within, a model may take so many numbers; see `is_bounded`."""
+    token = _is_bounded.set(True)
+    try:
+        with _Bounded(numbers):
+            yield
+    finally:
+        _is_bounded.reset(token)
+
+
+def is_bounded() -> bool:
+    """Whether a model is being built by the options of a checkpoint, which may be anybody's."""
+    return _is_bounded.get()
+
+
 def _size_of_result(func: Any, args: Any, kwargs: dict[str, Any]) -> int:
     """How many numbers a call would give, found out on shapes alone; 0 where these do not tell."""
     takes_device = any(each.name == "device" for each in func._schema.arguments)
@@ -239,7 +257,9 @@ def _of_known_size(original: Callable) -> Callable:
     @functools.wraps(original)
     def build(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
         held = _loaded.pop("weights", None) if from_checkpoint else None
-        with contextlib.nullcontext() if held is None else _Bounded(2 * held + SLACK):
+        if held is None:
+            return original(cfg, task, from_checkpoint)
+        with bounded(2 * held + SLACK):
             return original(cfg, task, from_checkpoint)
 
     return build
