@@ -241,8 +241,10 @@ def test_many_kills_while_saving(tmp_path):
         for _ in range(30):
             server.stdin.write(b"\n")
             server.stdin.flush()
-            process = int(server.stdout.readline())
-            time.sleep(draw.uniform(0, 6 * once))
+            before, process = last.stat().st_ino, int(server.stdout.readline())
+            while last.stat().st_ino == before:  # however busy the machine is, something is saved
+                time.sleep(once / 10)
+            time.sleep(draw.uniform(0, 3 * once))
             os.kill(process, signal.SIGKILL)
             server.stdout.readline()
             assert checkpoints.check(last) == []
@@ -252,7 +254,7 @@ def test_many_kills_while_saving(tmp_path):
             checkpoints.tidy(tmp_path)
             assert not list(tmp_path.glob(".*"))
         server.stdin.close()
-    assert checkpoints.updates(last) > 0
+    assert checkpoints.updates(last) >= 30
 
 
 def full(rank):
