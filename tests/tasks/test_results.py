@@ -319,6 +319,7 @@ def test_results_file(spoken, tmp_path):
         "updates": 7,
         "utterances": len(range(2, SIZE, 3)),
         "targets": json.loads((spoken / "targets.json").read_text()),
+        "dropped": [],
     }
 
 
