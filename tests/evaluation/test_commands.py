@@ -70,8 +70,8 @@ def test_as_many_at_a_time_as_asked_for(tmp_path, hold):
 import sys, time
 from pathlib import Path
 place, wanted = Path(sys.argv[1]), int(sys.argv[2])
-(place / sys.argv[3]).write_text("")
 print(time.time(), flush=True)
+(place / sys.argv[3]).write_text("")
 while len(list(place.iterdir())) < wanted and time.time() < float(sys.argv[4]):
     time.sleep(0.01)
 print(time.time())
