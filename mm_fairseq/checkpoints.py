@@ -19,8 +19,8 @@ from typing import IO, Any, NamedTuple
 import torch
 
 from .atomic import hidden, open_atomic
-from .errors import MMFairseqError
-from .untrusted import check_checkpoint
+from .errors import MMFairseqError, named
+from .untrusted import BROKEN_ZIP, check_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,13 @@ def last_in(folder: str | os.PathLike, suffix: str = "") -> Path:
     """The checkpoint that a training writes last; `suffix` is --checkpoint-suffix."""
     last = Path(folder, LAST)
     return last.with_stem(last.stem + suffix)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Of the checkpoints of a training's folder, the last and the best first, then the newest; none elsewhere."""
+    paths = sorted(folder.glob("checkpoint*.pt"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    first = sorted(paths, key=lambda path: not path.stem.startswith(("checkpoint_last", "checkpoint_best")))
+    return [path.name for path in first]
 
 
 def sum_file(path: Path) -> Path:
@@ -181,7 +188,7 @@ def _broken_part(path: Path) -> str:
             if odd := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
                 return f"{odd[0]} in it is compressed, which torch does not write"
             bad = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except BROKEN_ZIP as error:
         return f"cut short or overwritten ({error})"
     return f"{bad} in it does not have its checksum" if bad else ""
 
@@ -268,8 +275,7 @@ def check(path: str | os.PathLike) -> list[str]:
         return [*faults, f"{path}: not the checkpoint of a training (no weights under `model`)"]
     wrong = [str(name) for name, value in weights.items() if isinstance(value, torch.Tensor) and not _finite(value)]
     if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        faults.append(f"{path}: weights that are not finite numbers: {', '.join(wrong[:SHOWN])}{more}")
+        faults.append(f"{path}: weights that are not finite numbers: {named(wrong, SHOWN)}")
     return faults
 
 

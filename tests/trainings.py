@@ -13,6 +13,7 @@ import fairseq_cli.validate
 import torch
 import torch.distributed as dist
 from commands import TASK, TRAIN
+from fairseq import checkpoint_utils
 
 from mm_fairseq import fairseq_compat
 from mm_fairseq.errors import MMFairseqError
@@ -22,10 +23,12 @@ SMALL += ["--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--no-e
 CPU = ["--cpu", "--num-workers", 0, "--log-format", "json"]
 
 
-def _call(main, args):
+def call(main, args):
+    """Run the `main` of a command of fairseq with these arguments."""
     before = sys.argv
     sys.argv = ["fairseq", *map(str, args)]
     fairseq_compat.apply()
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq keeps that of an earlier training
     try:
         with torch.random.fork_rng(devices=[]):
             main()
@@ -35,13 +38,13 @@ def _call(main, args):
 
 def train(data_bin, save_dir, *args):
     """`fairseq-train` of a small model of texts."""
-    _call(fairseq_cli.train.cli_main, [data_bin, *TRAIN, *SMALL, *CPU, "--save-dir", save_dir, *args])
+    call(fairseq_cli.train.cli_main, [data_bin, *TRAIN, *SMALL, *CPU, "--save-dir", save_dir, *args])
 
 
 def validate(data_bin, checkpoint, out, *args):
     """`fairseq-validate`, with its results in `out`."""
     rest = ["--path", checkpoint, "--results-path", out]
-    _call(fairseq_cli.validate.cli_main, [data_bin, *TASK, *CPU, *rest, *args])
+    call(fairseq_cli.validate.cli_main, [data_bin, *TASK, *CPU, *rest, *args])
 
 
 def _rank(function, args, rank, ranks, port, queue):

@@ -15,11 +15,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .. import checkpoints
+from ..databin.folder import META
 from ..databin.streams import Advance
 from ..databin.verify import Verified, verify
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..preprocessing.engines import cores
 from ..preprocessing.repair import repair
+
+SHOWN = 5  # checkpoints in a message
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise MMFairseqError(f"{path}: no such data-bin or checkpoint")
     if path.is_file():
         return _checkpoint(path, args.repair)
+    if not (path / META).is_file() and (names := checkpoints.names_in(path)):
+        told = f"the folder of a training, not a data-bin; name one of its checkpoints: {named(names, SHOWN)}"
+        raise MMFairseqError(f"{path}: {told}")
     faults = _data_bin(path, args.workers).faults
     if faults and args.repair:
         _write(f"  {line}" for line in repair(path, faults, args.workers, args.allow_unsafe_checkpoints))

@@ -8,12 +8,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import MODALITIES, Manifest
 from ..targets import Target
 from ._cmu_clips import Clip, compare, finish
 from ._cmu_mmsa import of_features, of_mmsa
-from .base import ParsedCorpus, named
+from .base import ParsedCorpus
 from .recordings import archive_hint
 
 ReadRaw = Callable[[Path, argparse.Namespace, ParsedCorpus], tuple[list[Clip], list[Target]]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import SEPARATOR, Target
-from .base import SPLITS, ParsedCorpus, check_row, named
+from .base import SPLITS, ParsedCorpus, check_row
 from .features import modalities_of, number_text
 from .recordings import Faults, mp4_tracks
 

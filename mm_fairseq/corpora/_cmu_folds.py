@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import MMFairseqError
-from .base import SPLIT_NAMES, SPLITS, named, read_text
+from ..errors import MMFairseqError, named
+from .base import SPLIT_NAMES, SPLITS, read_text
 
 VARIABLES = {f"standard_{split}_fold": split for split in SPLITS}
 

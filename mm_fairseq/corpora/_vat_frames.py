@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MMFairseqError
-from .base import named
+from ..errors import MMFairseqError, named
 from .frames import missing, numbers, read_frame, sentence_of, shown
 
 EMOTIONS = ("공포", "놀람", "분노", "슬픔", "중립", "행복", "혐오")

@@ -24,10 +24,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import SEPARATOR, Target
-from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
+from .base import CORPORA, Corpus, Fold, ParsedCorpus, one_line
 from .draw import draw_by_class
 from .recordings import Faults, archive_hint, mp4_tracks
 from .segments import NAMES, Segment, match_files, read_ontology, read_segments, video_of

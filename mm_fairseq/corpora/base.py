@@ -114,12 +114,6 @@ def one_line(text: str) -> str:
     return " ".join(text.replace("\x00", "").split())
 
 
-def named(ids: Sequence[str], shown: int = 3) -> str:
-    """The first few of `ids` for a message: "a, b, c and 7 more"."""
-    rest = f" and {len(ids) - shown} more" if len(ids) > shown else ""
-    return ", ".join(ids[:shown]) + rest
-
-
 def hint_of_numbers(labels: Sequence[str], option: str) -> str:
     """What to do where labels that were taken for classes are numbers; "" where they are not, or fewer than three.
 

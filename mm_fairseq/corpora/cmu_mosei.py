@@ -23,12 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..targets import Target
 from . import _cmu
 from ._cmu_clips import RANGE, Clip, check_range, recordings
 from ._cmu_folds import read_folds
-from .base import CORPORA, Corpus, ParsedCorpus, named, one_line, read_text
+from .base import CORPORA, Corpus, ParsedCorpus, one_line, read_text
 from .csd import Segment, read_csd
 from .features import SIZES
 

@@ -15,12 +15,12 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..targets import Target
 from . import _cmu
 from ._cmu_clips import RANGE, Clip, check_range, recordings
 from ._cmu_folds import read_folds
-from .base import CORPORA, Corpus, ParsedCorpus, named, one_line, read_text
+from .base import CORPORA, Corpus, ParsedCorpus, one_line, read_text
 from .csd import read_csd
 from .features import SIZES
 

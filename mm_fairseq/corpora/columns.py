@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import COLUMNS, FEATURES, TEXT_ASR, Utterance
 from ..targets import KINDS, SEPARATOR, Target
-from .base import named, one_line
+from .base import one_line
 from .records import Record
 from .votes import votes_text
 

@@ -20,10 +20,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import Target
-from .base import CORPORA, Corpus, Fold, ParsedCorpus, named, one_line
+from .base import CORPORA, Corpus, Fold, ParsedCorpus, one_line
 from .draw import rotate
 from .recordings import Faults, archive_hint
 from .records import read_columns

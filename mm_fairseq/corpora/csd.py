@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MMFairseqError
-from .base import named
+from ..errors import MMFairseqError, named
 from .recordings import fault
 
 LARGEST = 1 << 24  # values of one video

@@ -18,10 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Utterance
 from ..targets import Target
-from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, named, one_line
+from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, one_line
 from .draw import draw_validation
 from .recordings import archive_hint
 from .records import read_utf8

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import MODALITIES, Manifest, Utterance
 from ..targets import SEPARATOR, Target
 from ._feature_files import LABELS, NAMES, Part, finite, kept_frames, lengths_of, padded_in_front, read_parts
-from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named, one_line
+from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, one_line
 from .frames import missing, numbers, sentence_of, shown
 
 IEMOCAP = ("neutral", "happy", "sad", "angry")

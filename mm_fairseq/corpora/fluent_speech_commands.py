@@ -22,10 +22,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance, normalised
 from ..targets import Target
-from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line
+from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, one_line
 from .draw import rotate
 from .recordings import POINTER, archive_hint, is_pointer
 from .records import read_columns

@@ -26,11 +26,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import Target
 from ._emo_evaluation import DIMENSIONS, LABELS, NAMES, Turn, dimensions, evaluators_votes, read_evaluation
-from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, named, one_line, read_text
+from .base import CORPORA, SPLITS, Corpus, Fold, ParsedCorpus, check_row, one_line, read_text
 from .recordings import Faults, archive_hint
 from .votes import votes_text
 

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Utterance
-from .base import CORPORA, Corpus, ParsedCorpus, named, one_line
+from .base import CORPORA, Corpus, ParsedCorpus, one_line
 from .recordings import archive_hint
 from .speech_lists import Entry, add_root, add_target, by_split, collect, complete, named_lines
 

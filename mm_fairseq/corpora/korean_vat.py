@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import TEXT_ASR, Manifest, Utterance, normalised
 from ..targets import Target
 from ._vat_frames import EMOTIONS, Row, read_rows, recognised
-from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus, named
+from .base import CORPORA, FILES, SPLITS, Corpus, ParsedCorpus
 from .draw import deal, rotate
 from .frames import SUFFIXES, sentence_of
 from .recordings import Faults, archive_hint

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import Target, kind_of
-from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line, read_text
+from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, one_line, read_text
 from .recordings import POINTER, Faults, archive_hint, is_pointer
 from .records import read_table
 

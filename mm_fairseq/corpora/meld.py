@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import CONTEXT, Manifest, Utterance
 from ..targets import Target
-from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, named, one_line
+from .base import CORPORA, SPLITS, Corpus, ParsedCorpus, check_row, one_line
 from .recordings import archive_hint, fault, mp4_tracks
 from .records import read_columns
 

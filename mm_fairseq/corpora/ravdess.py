@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import Target
-from .base import CORPORA, Corpus, Fold, ParsedCorpus, named
+from .base import CORPORA, Corpus, Fold, ParsedCorpus
 from .draw import rotate
 from .recordings import Faults, archive_hint, mp4_tracks
 

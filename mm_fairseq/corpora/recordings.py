@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import MMFairseqError
-from .base import named
+from ..errors import MMFairseqError, named
 
 _POINTER = b"version https://git-lfs"
 _SMALL = 1024  # bytes; a git-lfs pointer has some 130

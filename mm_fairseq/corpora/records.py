@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MMFairseqError
-from .base import named
+from ..errors import MMFairseqError, named
 from .recordings import POINTER, archive_hint, is_pointer
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}

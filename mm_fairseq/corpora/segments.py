@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MMFairseqError
-from .base import named
+from ..errors import MMFairseqError, named
 from .records import read_utf8
 
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")

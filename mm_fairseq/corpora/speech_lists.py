@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Manifest, Utterance
 from ..targets import KINDS, SEPARATOR, Target, kind_of
-from .base import CALLED, SPLITS, Fold, ParsedCorpus, check_row, hint_of_numbers, named, one_line
+from .base import CALLED, SPLITS, Fold, ParsedCorpus, check_row, hint_of_numbers, one_line
 from .draw import draw_by_recording, draw_by_speaker, draw_validation
 from .recordings import archive_hint, fault
 from .records import read_utf8

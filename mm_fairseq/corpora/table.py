@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import FEATURES, TEXT_ASR, Manifest, Medium, Utterance
 from ..targets import KINDS, kind_of
-from .base import CORPORA, SPLIT_NAMES, SPLITS, Corpus, ParsedCorpus, check_row, hint_of_numbers, named, one_line
+from .base import CORPORA, SPLIT_NAMES, SPLITS, Corpus, ParsedCorpus, check_row, hint_of_numbers, one_line
 from .columns import FIELDS, Wish, parse_attributes, parse_columns, parse_wishes
 from .draw import draw_by_recording, draw_by_speaker, draw_validation, rotate
 from .recordings import Faults, fault

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 import soundfile
 from tqdm import tqdm
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import Utterance
-from .base import CORPORA, Corpus, ParsedCorpus, named, one_line
+from .base import CORPORA, Corpus, ParsedCorpus, one_line
 from .recordings import archive_hint
 from .records import read_utf8
 from .speech_lists import Entry, add_root, add_target, by_split, collect, complete

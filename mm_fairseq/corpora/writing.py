@@ -13,11 +13,11 @@ from typing import Any
 from tqdm import tqdm
 
 from ..atomic import held, hidden
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..manifest import COLUMNS, CONTEXT, FEATURES, TEXT_ASR
 from ..targets import write_targets
 from .account import account
-from .base import APART, FILES, SPLITS, ParsedCorpus, named
+from .base import APART, FILES, SPLITS, ParsedCorpus
 
 PREPARED = frozenset({"manifest.tsv", "targets.json", "account.json", "audit.json", "account.html", "splits", FILES})
 """All that a prepared folder may hold."""

@@ -12,7 +12,7 @@ from ..manifest import Manifest
 from ..targets import Target, read_targets
 from .arrays import FileArray
 from .labels import encode
-from .lookup import ABOUT, MANIFEST, ROWS, describe, label_paths, line_ends
+from .lookup import ABOUT, MANIFEST, QUARANTINE, ROWS, describe, label_paths, line_ends
 from .streams import Fault
 
 SPECIALS = 4  # numbers before the first of dict.txt: <s>, <pad>, </s>, <unk>
@@ -105,7 +105,7 @@ def _fold(data_bin: Path, folder: Path, rows: int) -> Iterator[Fault]:
 
 
 def _account(data_bin: Path, ids: set[str]) -> Iterator[Fault]:
-    name = "quarantine.jsonl"
+    name = QUARANTINE
     if not (data_bin / name).is_file():
         return
     for line, raw in enumerate((data_bin / name).read_bytes().splitlines(), start=1):

@@ -4,6 +4,7 @@ import json
 
 from ..errors import MMFairseqError
 from .folder import DataBin, Place
+from .lookup import QUARANTINE
 
 _LOST = b'"quarantined"'
 
@@ -14,7 +15,7 @@ def dropped(data_bin: DataBin, place: Place, split: str) -> list[str]:
     Raises:
         MMFairseqError: that file is damaged.
     """
-    path, wanted = data_bin.path / "quarantine.jsonl", "/".join((*place, split))
+    path, wanted = data_bin.path / QUARANTINE, "/".join((*place, split))
     if not path.is_file():
         return []
     names: dict[str, None] = {}

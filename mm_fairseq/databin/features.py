@@ -130,7 +130,9 @@ def cached_stream(path: Path) -> CachedStream:
         if not isinstance(stream.made, dict):
             raise TypeError("`made` is no object")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise MMFairseqError(f"{path}: damaged ({error!s:.200}); {sums.MEND}, or extract again") from error
+        what = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "damaged"
+        raise MMFairseqError(f"{path}: {what}; {sums.MEND}, or extract again") from error
     if name != path.parent.name:
-        raise MMFairseqError(f"{path}: does not belong to its folder (expected {name}); extract again")
+        told = f"damaged, or does not belong to its folder (expected {name})"
+        raise MMFairseqError(f"{path}: {told}; {sums.MEND}, or extract again")
     return stream

@@ -15,10 +15,10 @@ from ..targets import Kind
 from . import sums
 from .arrays import FileArray
 from .labels import Labels, ParsedLabels, StoredLabels, fits
-from .lookup import MANIFEST, Lookup, StoredManifest, label_paths, read_lookup
+from .lookup import MANIFEST, QUARANTINE, Lookup, StoredManifest, label_paths, read_lookup
 
 META = "meta.json"
-_SMALL = ("manifest.tsv", "targets.json", "dict.txt", "quarantine.jsonl", "rows.npy", "lookup.json", "labels/*.npy")
+_SMALL = (MANIFEST, "targets.json", "dict.txt", QUARANTINE, "rows.npy", "lookup.json", "labels/*.npy")
 
 
 class Place(NamedTuple):

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "lookup.json"
 ROWS = "rows.npy"
-MANIFEST = "manifest.tsv"
+MANIFEST, QUARANTINE = "manifest.tsv", "quarantine.jsonl"
 _CHUNK = 1 << 20
 
 

@@ -220,7 +220,7 @@ class StreamCheck:
             whole: no shard has a fault.
         """
         if not self._told:
-            yield Fault(sums.NAME, "missing: not finished, or made by an older version")
+            yield Fault(sums.NAME, sums.ABSENT)
         elif not self._whole:
             yield Fault(sums.NAME, "damaged or cut short")
         wrong = False

@@ -18,6 +18,10 @@ from ..errors import MMFairseqError
 NAME = "SHA256SUMS"
 SPARE = "spare"
 MEND = "`mm-fairseq verify --repair` mends what can be mended"
+ABSENT = (
+    "missing: it was deleted, never written (not finished), or made by an older version; `mm-fairseq verify --repair` "
+    "writes it where nothing else is broken"
+)
 
 _ENTRY = re.compile(rb"# (\d{1,18}) bytes\n(\\?)([0-9a-f]{64})  ([^\n\0]+)\n")
 _LAST = re.compile(rb"# sha256 of the lines above: ([0-9a-f]{64})\n\Z")

@@ -69,13 +69,12 @@ def _within(stream: str, fault: Fault) -> Fault:
 def beside(data_bin: Path) -> Iterator[Fault]:
     """Faults of the files beside the streams, by their checksums."""
     try:
-        raw = (data_bin / sums.NAME).read_bytes()
+        raw: bytes | None = (data_bin / sums.NAME).read_bytes()
     except OSError:
-        yield Fault(sums.NAME, "missing: not finished, or made by an older version")
-        return
-    listed, whole = sums.parse(raw)
+        raw = None
+    listed, whole = sums.parse(raw or b"")
     if not whole:  # any line may be the wrong one
-        yield Fault(sums.NAME, "damaged or cut short")
+        yield Fault(sums.NAME, sums.ABSENT if raw is None else "damaged or cut short")
         for path in sorted(path for path in (data_bin / sums.SPARE).rglob("*") if path.is_file()):
             name = path.relative_to(data_bin / sums.SPARE).as_posix()
             if compare(data_bin / name, sums.Sum.of_file(path)):

@@ -6,7 +6,7 @@ from .dictionary import load_dictionary
 from .epochs import EpochIterator
 from .parts import Truths, Utterances
 from .raw_audio_text_video import RawAudioTextVideoDataset
-from .raw_items import EMPTY, Limits, input_lengths, read_item
+from .raw_items import EMPTY, Limits, input_lengths, limits_of, read_item
 from .stress import Stress, parse_stresses, stressed
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Utterances",
     "drop_modalities",
     "input_lengths",
+    "limits_of",
     "load_dictionary",
     "pad",
     "parse_stresses",

@@ -5,7 +5,7 @@ from pathlib import Path
 from fairseq.data import Dictionary
 
 from ..errors import MMFairseqError
-from ..media.text import read_dictionary
+from ..media.dictionary import read_dictionary
 
 
 def load_dictionary(data_bin: Path) -> Dictionary:

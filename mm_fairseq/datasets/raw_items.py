@@ -3,11 +3,13 @@
 T samples, tokens or frames; H height, W width.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from ..databin.format import unpack_frames
+from ..errors import MMFairseqError
 from ..media.faces import decode_jpeg
 
 EMPTY: dict[str, np.ndarray] = {  # dtype and trailing shape of items
@@ -28,6 +30,27 @@ class Limits(NamedTuple):
         if self.longest is not None:
             lengths = np.minimum(lengths, self.longest)
         return np.where(lengths < self.shortest, 0, lengths).astype(np.int64)
+
+
+def limits_of(found: Mapping[str, tuple[int, int | None]], max_sample_size: int = 0) -> dict[str, Limits]:
+    """The limits of each modality.
+
+    Args:
+        found: of the model, shortest and longest.
+        max_sample_size: audio is cut at so many samples; 0 for what the model takes.
+
+    Raises:
+        MMFairseqError: that is less than the model needs.
+    """
+    limits = {name: Limits(*limit) for name, limit in found.items()}
+    if max_sample_size and "audio" in limits:
+        shortest, longest = limits["audio"]
+        if max_sample_size < shortest:
+            raise MMFairseqError(
+                f"--max-sample-size {max_sample_size}: the audio backbone needs at least {shortest} samples"
+            )
+        limits["audio"] = Limits(shortest, min(max_sample_size, longest or max_sample_size))
+    return limits
 
 
 def input_lengths(modality: str, lengths: np.ndarray, dim: int = 0) -> np.ndarray:

@@ -55,12 +55,28 @@ def read_audio(
         raise _too_long(path, max_seconds)
     found = _by_soundfile(path, first, end, max_seconds)
     samples, found_rate = found if found is not None else _by_av(path, first, end, max_seconds)
+    return to_pcm(samples, found_rate, rate, str(path))
+
+
+def to_pcm(samples: np.ndarray, found_rate: int, rate: int = 16000, name: str = "sound") -> np.ndarray:
+    """Resample to 16-bit numbers.
+
+    Args:
+        samples: shape (T), int16, or floats in [-1, 1].
+        found_rate: samples a second of them.
+        rate: samples a second of the result.
+        name: of what they are, for messages.
+
+    Raises:
+        MediaError: non_finite.
+    """
     if samples.dtype == np.int16 and found_rate == rate:
         return samples
-    if samples.dtype == np.int16:
-        samples = samples.astype(np.float32) / 32768
+    samples = (
+        samples.astype(np.float32) / 32768 if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
+    )
     if not np.isfinite(samples).all():
-        raise MediaError("non_finite", f"{path}: the samples contain NaN or infinity")
+        raise MediaError("non_finite", f"{name}: the samples contain NaN or infinity")
     if found_rate != rate:
         samples = soxr.resample(samples, found_rate, rate)
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)

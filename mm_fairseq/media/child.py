@@ -183,7 +183,9 @@ class Child:
         first = self._number
         while len(message := json.dumps([first, [[name, args] for name, *args in calls]]).encode()) > MESSAGE:
             if len(calls) == 1:
-                raise MMFairseqError(f"{calls[0][1][:99]}...: a path of {len(calls[0][1])} characters")
+                told = f"{calls[0][1][:99]}...: a path of {len(calls[0][1])} characters"
+                self._ready[calls[0]] = _Answer("media", ["unreadable", told])
+                return
             calls = calls[: len(calls) // 2]  # the others when they are called
         self._number, self._filled = first + len(calls), 0
         self._asked = dict(enumerate(calls, first))

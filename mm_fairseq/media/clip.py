@@ -1,5 +1,9 @@
 """Pictures of a face for a model: a clip to JPEGs."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from . import MAX_SECONDS, MediaError
 from .faces import encode_clip, face_crops
 from .video import read_frames
@@ -33,8 +37,21 @@ def read_clip(
     Raises:
         MediaError: as `video.read_frames`; and no_face, which keeps the JPEGs of the middle of the picture.
     """
-    crops, fault = face_crops(read_frames(path, start, end, fps, region, max_seconds), size, faces, fps)
+    return to_clip(read_frames(path, start, end, fps, region, max_seconds), fps, size, faces, path)
+
+
+def to_clip(frames: Sequence[np.ndarray], fps: float, size: int, faces: str, name: str = "pictures") -> list[bytes]:
+    """Follow the face in the frames of a clip, crop, compress.
+
+    Args:
+        frames: arrays of shape (H, W, 3), uint8 RGB.
+        fps: of them.
+        size: see `read_clip`, as `faces` and what is returned and raised.
+        faces: how to crop.
+        name: of what they are, for messages.
+    """
+    crops, fault = face_crops(frames, size, faces, fps)
     pictures = encode_clip(crops)
     if fault is not None:
-        raise MediaError(fault.code, f"{path}: {fault}", (pictures, len(pictures)))
+        raise MediaError(fault.code, f"{name}: {fault}", (pictures, len(pictures)))
     return pictures

@@ -101,6 +101,31 @@ class Track:
         return declared if is_cut(self.path) else min(declared, covered)
 
     @property
+    def is_cover(self) -> bool:
+        """Whether it is one picture that comes with the sound, as of a record's sleeve."""
+        return bool(self.stream.disposition & av.stream.Disposition.attached_pic)
+
+    def ends(self) -> dict[str, float | None]:
+        """Where the first tracks of "audio" and "video" end by their packets, in seconds; None where there is none.
+
+        Nothing is decoded. Not later than what the track itself declares, and where the file breaks off, there.
+        """
+        streams = {kind: next(iter(getattr(self._container.streams, kind)), None) for kind in ("audio", "video")}
+        found = {stream.index: 0.0 for stream in streams.values() if stream is not None}
+        try:
+            for packet in self._container.demux(*(stream for stream in streams.values() if stream is not None)):
+                if packet.pts is not None and packet.time_base is not None:
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._origin
+                    if not packet.duration and packet.stream.type == "video":
+                        end += 1 / float(packet.stream.average_rate or 25)
+                    found[packet.stream_index] = max(found[packet.stream_index], end)
+        except FAILURES as error:
+            raise_passing(error, by_decoder=True)
+        if self.declared is not None:
+            found[self.stream.index] = min(found[self.stream.index], self.declared)
+        return {kind: None if stream is None else found[stream.index] for kind, stream in streams.items()}
+
+    @property
     def guess(self) -> float | None:
         """As `declared`, or else what the container's bit rate suggests."""
         return self.declared or (self._container.duration / av.time_base if self._container.duration else None)

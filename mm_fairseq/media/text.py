@@ -1,4 +1,4 @@
-"""Text: tokenisers behind one contract, and the dictionary that numbers their symbols.
+"""Text: tokenisers behind one contract.
 
 A tokeniser is kept in a data-bin as plain files and a small dict, its *spec*: `{"name", "files"}`.
 """
@@ -6,20 +6,14 @@ A tokeniser is kept in a data-bin as plain files and a small dict, its *spec*: `
 import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import MMFairseqError
 from ..registry import Registry
 from .bpe import learn_codes
-
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # as fairseq numbers them: 0, 1, 2, 3
-UNKNOWN = SPECIAL.index("<unk>")
 
 
 class Tokenizer(ABC):
@@ -320,35 +314,3 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
             f"sentencepiece could not be trained on {len(texts)} texts: {error}; --tokenizer chars needs no training"
         ) from error
     return model.getvalue()
-
-
-def build_dictionary(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
-    """Lines `<symbol> <count>`, most frequent first, as fairseq's Dictionary reads them."""
-    counts = Counter(symbol for text in texts for symbol in tokenizer.encode(text))
-    usable = {symbol: count for symbol, count in counts.items() if symbol not in SPECIAL and len(symbol.split()) == 1}
-    ordered = sorted(usable.items(), key=lambda item: (-item[1], item[0]))
-    return "".join(f"{symbol} {count}\n" for symbol, count in ordered)
-
-
-def read_dictionary(path: Path) -> dict[str, int]:
-    """Symbols and their numbers, as fairseq numbers them: the first line is 4.
-
-    Raises:
-        MMFairseqError: a line is not `<symbol> <count>`, or a symbol stands twice.
-    """
-    numbers: dict[str, int] = {}
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise MMFairseqError(f"{path}: not UTF-8 text: {error}") from error
-    for place, line in enumerate(content.removesuffix("\n").split("\n"), start=1):
-        symbol, _, count = line.removesuffix(" #fairseq:overwrite").rpartition(" ")
-        if not symbol or not count.isdecimal() or symbol in numbers:
-            raise MMFairseqError(f"{path}:{place}: expected '<symbol> <count>', each symbol once; found {line[:80]!r}")
-        numbers[symbol] = len(SPECIAL) + len(numbers)
-    return numbers
-
-
-def token_ids(tokenizer: Tokenizer, numbers: dict[str, int], text: str) -> np.ndarray:
-    """Numbers of a text's symbols, without beginning and end. Shape (T), int32."""
-    return np.array([numbers.get(symbol, UNKNOWN) for symbol in tokenizer.encode(text)], np.int32)

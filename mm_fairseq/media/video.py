@@ -60,7 +60,7 @@ def read_frames(
         check_span(track.path, first, end, declared)
         rate = min(float(track.stream.average_rate or 25), _FASTEST) + fps
         allow_for(first, end, declared, max_seconds, size[0] * size[1] * rate / _USUAL)
-        seconds = (end if end is not None else track.guess or first + 60) - first
+        seconds = (end if end is not None else track.guess or first + min(60.0, max_seconds)) - first
         if seconds > max_seconds:
             raise MediaError(
                 "too_long", f"{track.path}: longer than {max_seconds:g} s; cut it, or allow more with --max-seconds"

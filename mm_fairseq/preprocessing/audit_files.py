@@ -145,17 +145,22 @@ def headers(root: Path, rows: Sequence[Utterance]) -> dict[tuple[str, str], floa
         for number, (key, call) in enumerate(_told(list(calls.items()), "lengths")):
             if number % _AHEAD == 0:
                 read.expect(ahead[number : number + _AHEAD])
-            for _ in range(2):
-                try:
-                    found[key] = read(*call)
-                    break
-                except MediaError as error:  # it breaks the decoder; or the machine was busy, and a second time it goes
-                    found[key] = error.code
-                    if error.code not in ("crashed", "timeout"):
-                        break
+            found[key] = _asked(read, call)
     finally:
         read.close()
     return found
+
+
+def _asked(read: Callable[..., Any], call: tuple[str, str, str]) -> float | str:
+    try:
+        return read(*call)
+    except MediaError as error:
+        if error.code not in ("crashed", "timeout"):
+            return error.code
+    try:
+        return read(*call)  # it breaks the decoder; or the machine was busy, and a second time it goes
+    except MediaError as error:
+        return error.code
 
 
 def seconds(
@@ -174,6 +179,7 @@ def seconds(
         picture; and without either the times of the manifest.
     """
     lengths = headers(root, rows) if known is None else known
+    read = reader({"declared": declared})  # starts when a header is wanted that is not known
 
     def of(row: Utterance) -> float | str:
         found: float | str = NEITHER
@@ -182,7 +188,7 @@ def seconds(
                 continue
             key = (medium.path, kind)
             if key not in lengths:
-                lengths[key] = declared(root / medium.path, kind)
+                lengths[key] = _asked(read, ("declared", str(root / medium.path), kind))
             length, start = lengths[key], medium.start or 0.0
             if not isinstance(length, str):
                 try:
@@ -198,7 +204,10 @@ def seconds(
             return row.end - (row.start or 0.0)
         return found
 
-    return [of(row) for row in rows]
+    try:
+        return [of(row) for row in rows]
+    finally:
+        read.close()
 
 
 def declared(path: str | os.PathLike, kind: str) -> float | str:

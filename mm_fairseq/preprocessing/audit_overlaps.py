@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 from ..corpora import ParsedCorpus
-from ..corpora.base import SPLITS, named
+from ..corpora.base import SPLITS
+from ..errors import named
 from ..manifest import Medium, Utterance, normalised
 from .audit_files import Files
 from .audit_spans import Spans, spans
@@ -90,7 +91,7 @@ class Overlap:
 
 
 def named_of(first: Sequence[str], total: int) -> str:
-    """As `base.named`, where only the first are at hand."""
+    """As `errors.named`, where only the first are at hand."""
     shown = list(first[:3])
     return named(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
 

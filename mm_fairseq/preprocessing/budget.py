@@ -20,7 +20,6 @@ from .quarantine import Problem
 ALL = 10, 0.001
 GROUP = 5, 0.01  # of the utterances of one class, or of one split
 IN_A_ROW = 100  # more than that, in the order of the manifest
-SHOWN = 3
 
 
 def is_bad(problem: Problem, row: Utterance) -> bool:
@@ -63,8 +62,8 @@ class Budget:
         for name, members in self.splits.items():
             places = np.searchsorted(members, fresh).clip(max=len(members) - 1)
             self.lost[name] += int((members[places] == fresh).sum())
-        if told := next(self._exceeded(fresh), ""):
-            raise MMFairseqError(f"{told}: {self._examples()}. {ADVICE}")
+        for told, wrong in self._exceeded(fresh):
+            raise MMFairseqError(f"{told}: {self._reasons(wrong)}. {ADVICE}")
 
     @cached_property
     def classes(self) -> Counter[str]:
@@ -86,38 +85,42 @@ class Budget:
             found += [f"{kind.target.name}={part}" for part in parts if part]
         return found
 
-    def _exceeded(self, fresh: np.ndarray) -> Iterator[str]:
-        """What is too much, in words."""
+    def _exceeded(self, fresh: np.ndarray) -> Iterator[tuple[str, list[int]]]:
+        """What is too much, in words, and the rows that are meant."""
         bad, whole = int(self.bad.sum()), len(self.rows)
         if bad > _allowed(ALL, whole):
-            yield f"{bad} of {whole} utterances cannot be used as the manifest says, more than {_words(ALL, whole)}"
+            told = f"{bad} of {whole} utterances cannot be used as the manifest says, more than {_words(ALL, whole)}"
+            yield told, np.flatnonzero(self.bad).tolist()
         for name, count in self.lost.items():
             total = len(self.splits[name]) if name in self.splits else self.classes[name]
             if count > _allowed(GROUP, total):
-                yield (
-                    f"{count} of the {total} utterances of {name} cannot be used as the manifest says, more than "
-                    f"{_words(GROUP, total)}"
-                )
+                told = f"{count} of the {total} utterances of {name} cannot be used as the manifest says, more than "
+                yield told + _words(GROUP, total), self._bad_of(name)
         first, last = max(0, int(fresh[0]) - IN_A_ROW), int(fresh[-1]) + IN_A_ROW + 1
         edges = np.flatnonzero(np.diff(self.bad[first:last].astype(np.int8), prepend=0, append=0))
         for start, end in edges.reshape(-1, 2).tolist():
             if end - start > IN_A_ROW:
-                yield (
-                    f"{end - start} utterances in a row cannot be used as the manifest says, from "
-                    f"{self.rows[first + start].id!r} on, more than {IN_A_ROW}"
-                )
+                told = f"{end - start} utterances in a row cannot be used as the manifest says, from "
+                told += f"{self.rows[first + start].id!r} on, more than {IN_A_ROW}"
+                yield told, [*range(first + start, first + end)]
 
-    def _examples(self) -> str:
-        codes = Counter(problem.code for problem in self.problems)
-        counts = ", ".join(f"{count} {code}" for code, count in codes.most_common())
-        told = "; ".join(f"{problem.id}: {problem.stage}: {problem.error}" for problem in self.problems[:SHOWN])
-        return f"{counts}; {told}"
+    def _bad_of(self, name: str) -> list[int]:
+        """Bad rows of a class or of a split."""
+        bad = np.flatnonzero(self.bad)
+        if name in self.splits:
+            return bad[np.isin(bad, self.splits[name])].tolist()
+        return [row for row in bad.tolist() if name in self._classes(row)]
+
+    def _reasons(self, wrong: Iterable[int]) -> str:
+        """Why these rows are bad: how many for each reason, and one of them."""
+        ids = {self.rows[row].id for row in wrong}
+        problems = [problem for problem in self.problems if problem.id in ids]
+        codes = Counter(code for _, code in {(problem.id, problem.code) for problem in problems})
+        counts = ", ".join(f"{count} {code}" for code, count in sorted(codes.items(), key=lambda item: -item[1]))
+        return f"{counts}, as {problems[0].id}: {problems[0].stage}: {problems[0].error}"
 
 
-ADVICE = (
-    "Mend that and start anew with --overwrite; or see it through with --no-budget, and with --resume to take up what "
-    "is finished"
-)
+ADVICE = "Mend that and start anew with --overwrite, or go on all the same with --resume --no-budget"
 
 
 def _allowed(limit: tuple[int, float], of: int) -> float:

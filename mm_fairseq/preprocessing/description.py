@@ -16,12 +16,12 @@ import numpy as np
 from ..atomic import save_array, write_atomic
 from ..databin import StreamReader, meta_bytes, write_lookup
 from ..databin import complete as mark_complete
+from ..databin.lookup import MANIFEST, QUARANTINE
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Manifest
+from ..media.dictionary import build_dictionary, read_dictionary
 from ..media.text import (
-    build_dictionary,
     load_tokenizer,
-    read_dictionary,
     tokenizer_contents,
     tokenizer_files,
     tokenizer_spec,
@@ -35,7 +35,6 @@ from .prepared import Prepared
 from .quarantine import Account, Problem, labelled_in
 
 FORMAT = 1
-MANIFEST = "manifest.tsv"
 
 _CORPUS = {  # of the meta data: what is compared by checksums, or follows from the corpus
     "manifest_sha256": "its rows",
@@ -177,7 +176,7 @@ def finish(
     meta: dict[str, Any],
     streams: Mapping[str, Form],
     problems: list[Problem],
-    budget: bool,
+    budget: Budget | None,
 ) -> list[str]:
     """Quarantine, splits, what rows and items are found by, then the meta data that makes the data-bin complete.
 
@@ -187,7 +186,7 @@ def finish(
         meta: as `begin` gave it.
         streams: name to how it is stored.
         problems: of all shards, in manifest order.
-        budget: stop where there are too many of them.
+        budget: knows which of them were counted already; None where any number will do.
 
     Returns:
         The summary, in lines.
@@ -202,11 +201,11 @@ def finish(
     own = {stream: reader for stream, reader in readers.items() if stream in MODALITIES}
     kept = np.any([reader.lengths > 0 for reader in own.values()], axis=0)
     account = Account([row.id for row in rows], kept, problems, labelled_in(corpus, kept))
-    write_atomic(data_bin / "quarantine.jsonl", account.to_jsonl())
+    write_atomic(data_bin / QUARANTINE, account.to_jsonl())
     if not kept.any():
         first = account.problems[0]
         raise MMFairseqError(
-            f"no utterance is left of {len(rows)}; see {data_bin / 'quarantine.jsonl'}. The first: "
+            f"no utterance is left of {len(rows)}; see {data_bin / QUARANTINE}. The first: "
             f"{first.id}: {first.stage}: {first.error}"
         )
     for stream, reader in own.items():
@@ -218,9 +217,9 @@ def finish(
             )
     if budget:
         try:
-            Budget(corpus).add(range(len(rows)), problems)
+            budget.add(range(len(rows)), problems)
         except MMFairseqError as error:
-            raise MMFairseqError(f"{error}. All of them stand in {data_bin / 'quarantine.jsonl'}") from error
+            raise MMFairseqError(f"{error}. All of them stand in {data_bin / QUARANTINE}") from error
     emptied = []
     for (protocol, fold, split), members in corpus.splits.items():
         left = np.array([row for row in members if kept[row]], np.int64)

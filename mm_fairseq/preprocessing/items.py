@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +22,9 @@ from ..media.audio import read_audio
 from ..media.bounds import UNFORESEEN
 from ..media.child import Call, Child, Direct
 from ..media.clip import read_clip
+from ..media.dictionary import TokenIds
 from ..media.faces import FRAME_BYTES
 from ..media.features import read_features
-from ..media.text import Tokenizer, load_tokenizer, read_dictionary, token_ids
 
 SAMPLE_RATE = 16000  # Hz
 MIN_SAMPLES = 400  # 25 ms, one window of a spectrum: no backbone makes anything of less
@@ -41,17 +41,21 @@ _NOTHING = {
 }
 
 
-def _packed_clip(*args: Any) -> np.ndarray:
-    """`read_clip`, as it is stored."""
+def packed(read: Callable[..., list[bytes]], *args: Any) -> np.ndarray:
+    """The pictures of a clip that `read` gives, or that its `MediaError` keeps, as they are stored."""
     try:
-        return pack_frames(read_clip(*args))
+        return pack_frames(read(*args))
     except MediaError as error:
         if error.kept:
             error.kept = pack_frames(error.kept[0]), error.kept[1]
         raise
 
 
-READERS: dict[str, Callable[..., Any]] = {"sound": read_audio, "clip": _packed_clip, "features": read_features}
+READERS: dict[str, Callable[..., Any]] = {
+    "sound": read_audio,
+    "clip": partial(packed, read_clip),
+    "features": read_features,
+}
 
 
 class Form(NamedTuple):
@@ -81,6 +85,10 @@ RAW = {
 def feature_form(dim: int) -> Form:
     """Of a stream of features [T, D]."""
     return Form("float32", dim, False, "frames")
+
+
+# Of numbers in `Settings`, the least and the most
+RANGES = {"vocab_size": (8, 1e6), "fps": (0.01, 1000), "frame_size": (8, 4096), "max_seconds": (0.1, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -125,9 +133,8 @@ class Items:
 
     Args:
         root: the folder that the manifest's paths are relative to.
-        data_bin: where tokeniser and dictionary lie.
         settings: how items are made.
-        spec: the tokeniser's, see `media.text`; None where there is no text.
+        texts: gives what makes numbers of a text, when the first one comes.
         dims: stream to D, where the corpus brings features [T, D] of it.
         read: calls `READERS`; where they are called where None.
     """
@@ -135,13 +142,12 @@ class Items:
     def __init__(
         self,
         root: Path,
-        data_bin: Path,
         settings: Settings,
-        spec: dict[str, Any] | None,
+        texts: Callable[[], TokenIds] | None = None,
         dims: Mapping[str, int] | None = None,
         read: Child | Direct | None = None,
     ) -> None:
-        self.root, self.data_bin, self.settings, self.spec = root, data_bin, settings, spec
+        self.root, self.settings, self._texts = root, settings, texts
         self.dims, self._read = dict(dims or {}), read or Direct(READERS)
         self._real = lru_cache(4096)(os.path.realpath)
 
@@ -233,13 +239,9 @@ class Items:
         return medium.path if medium else ""
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        assert self.spec is not None
-        return load_tokenizer(self.spec, self.data_bin)
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return read_dictionary(self.data_bin / "dict.txt")
+    def _ids(self) -> TokenIds:
+        assert self._texts is not None
+        return self._texts()
 
     def _audio(self, row: Utterance) -> tuple[np.ndarray, int]:
         samples = self._result("audio", row)
@@ -250,7 +252,7 @@ class Items:
         return samples, len(samples)
 
     def _text(self, row: Utterance) -> tuple[np.ndarray, int]:
-        ids = token_ids(self._tokenizer, self._numbers, row.text) if row.text.strip() else np.empty(0, np.int32)
+        ids = self._ids(row.text) if row.text.strip() else np.empty(0, np.int32)
         if not len(ids):
             raise MediaError("empty_transcript", f"no words in the transcript {row.text!r}; other utterances have some")
         return ids, len(ids)
@@ -258,7 +260,7 @@ class Items:
     def _text_asr(self, row: Utterance) -> tuple[np.ndarray, int]:
         """What a recogniser made of it; to hear nothing is no fault of the data."""
         text = row.labels.get(TEXT_ASR, "")
-        ids = token_ids(self._tokenizer, self._numbers, text) if text.strip() else np.empty(0, np.int32)
+        ids = self._ids(text) if text.strip() else np.empty(0, np.int32)
         return ids, len(ids)
 
     def _features(self, stream: str, row: Utterance) -> tuple[np.ndarray, int]:

@@ -5,26 +5,30 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic import write_atomic
 from ..databin import ShardWriter
 from ..databin.format import open_shard, shard_paths
+from ..databin.lookup import QUARANTINE
 from ..errors import MMFairseqError
 from ..manifest import MODALITIES, Utterance
 from ..media import MediaError
 from ..media.bounds import Limits
 from ..media.child import reader
+from ..media.dictionary import TokenIds
 from ..media.faces import FACES, single_threaded
 from ..media.text import tokenizer_files
 from .budget import Budget
 from .description import begin, compare, describe, finish
 from .disk import disk_errors
-from .items import READERS, Items, Settings
+from .items import RANGES, READERS, Items, Settings
 from .prepared import Prepared
-from .quarantine import Problem
+from .quarantine import Account, Problem, labelled_in
 from .streams import choose_streams
 
 LOCK = ".data-bin.tmp"  # held by who writes what stands beside the shards
@@ -87,7 +91,8 @@ class Job:
         self._check_root()
         limits = Limits(memory=int(Limits().memory * self.settings.scale))
         read = reader(READERS, limits, own=False)
-        self.items = Items(root, self.data_bin, self.settings, self.meta["tokenizer"], dims, read)
+        texts = partial(TokenIds.load, self.meta["tokenizer"], self.data_bin)
+        self.items = Items(root, self.settings, texts, dims, read)
 
     def _check_root(self) -> None:
         """See that the recordings are there: one machine that lacks their disk would set aside all that it is given."""
@@ -100,7 +105,7 @@ class Job:
 
     def finish(self) -> list[str]:
         """Write what is known once all shards are there; returns the summary, in lines. `data_bin` must be held."""
-        return finish(self.data_bin, self.corpus, self.meta, self.streams, self.problems(), self.budget is not None)
+        return finish(self.data_bin, self.corpus, self.meta, self.streams, self.problems(), self.budget)
 
     def part(self, shard: int) -> list[Utterance]:
         """The rows of a shard."""
@@ -175,11 +180,26 @@ class Job:
         """Count what was found in a shard, where it is there.
 
         Raises:
-            MMFairseqError: it is too much, together with what was counted before.
+            MMFairseqError: it is too much, together with what was counted before; that is written down.
         """
-        if self.budget and self.is_done(shard):
-            first = shard * self.size
-            self.budget.add(range(first, first + self.sizes[shard]), self.problems_of(shard))
+        if not self.budget or not self.is_done(shard):
+            return
+        try:
+            self.budget.add(self._numbers(shard), self.problems_of(shard))
+        except MMFairseqError as error:
+            shards = [each for each in range(len(self.sizes)) if self.is_done(each)]
+            kept = np.ones(len(self.rows), bool)
+            for each in shards:
+                items = [open_shard(folder, each)[0].item_lengths() for folder in self.folders]
+                kept[self._numbers(each)] = np.any(items, axis=0)
+            problems = [problem for each in shards for problem in self.problems_of(each)]
+            account = Account([row.id for row in self.rows], kept, problems, labelled_in(self.corpus, kept))
+            write_atomic(self.data_bin / QUARANTINE, account.to_jsonl())
+            told = f"The {len(problems)} problems until then stand in {self.data_bin / QUARANTINE}"
+            raise MMFairseqError(f"{error}. {told}") from error
+
+    def _numbers(self, shard: int) -> range:
+        return range(shard * self.size, shard * self.size + self.sizes[shard])
 
 
 def _check_settings(settings: Settings) -> None:
@@ -187,7 +207,7 @@ def _check_settings(settings: Settings) -> None:
         raise MMFairseqError(f"--modalities: unknown {unknown[0]!r}; known: {', '.join(MODALITIES)}")
     if settings.faces not in FACES:
         raise MMFairseqError(f"--faces {settings.faces!r}: known are {', '.join(FACES)}")
-    limits = {"vocab_size": (8, 1e6), "fps": (0.01, 1000), "frame_size": (8, 4096), "max_seconds": (0.1, 1e6)}
+    limits = dict(RANGES)
     if settings.shard_size is not None:
         limits["shard_size"] = (1, 1e6)
     for name, (least, most) in limits.items():

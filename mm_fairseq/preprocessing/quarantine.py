@@ -19,6 +19,7 @@ import av
 import numpy as np
 import soundfile
 
+from ..errors import named
 from ..media import raise_passing
 from .prepared import Prepared
 
@@ -169,10 +170,9 @@ class Account:
                 if place.endswith("/test"):
                     tests.setdefault(place, []).append(name)
         for place, names in list(tests.items())[:most]:
-            more = f" and {len(names) - most} more" if len(names) > most else ""
             yield (
                 f"warning: {place}: nothing is left of {len(names)} labelled utterances, so that results are without "
-                f"them: {', '.join(names[:most])}{more}"
+                f"them: {named(names, most)}"
             )
         if len(tests) > most:
             yield f"  and so in {len(tests) - most} more folds: see labelled_in in quarantine.jsonl"

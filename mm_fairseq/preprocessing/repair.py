@@ -158,12 +158,7 @@ def _seal(data_bin: Path, meta: dict[str, Any]) -> Iterator[str]:
         return
     lists = {sums.NAME, *(f"{name}/{sums.NAME}" for name in meta["streams"])}
     if other := [fault for fault in faults if fault.path not in lists]:
-        raise MMFairseqError(f"{other[0].path} is broken")
-    pairs = [path for path in (data_bin / sums.SPARE).rglob("*") if path.is_file()]
-    for path in pairs:
-        name = path.relative_to(data_bin / sums.SPARE)
-        if compare(data_bin / name, sums.Sum.of_file(path)):
-            raise MMFairseqError(f"{name} and its copy differ, nobody knows which of them is right; {_RESUME}")
+        raise MMFairseqError(f"{other[0].path}: {other[0].reason}, and nobody knows which is right; {_RESUME}")
     for fault in check_contents(data_bin, meta):
         raise MMFairseqError(f"{fault.path}: {fault.reason}; {_RESUME}")
     for name in meta["streams"]:

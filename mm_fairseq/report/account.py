@@ -9,8 +9,8 @@ from typing import Any
 from .. import metrics
 from ..tables import Table
 from . import html
+from .baselines import MEDIAN, Values
 from .baselines import NAMES as BASELINE_NAMES
-from .baselines import Values
 
 Json = Mapping[str, Any]
 
@@ -209,8 +209,9 @@ def baselines(audit: Json, targets: Sequence[str], brief: bool) -> list[Table]:
                 for key, name in names.items()
                 if any(key in values if name in PLAIN else values.get(key) is not None for values in found)
             ]
+            named = NAMES | ({"majority": MEDIAN} if PLAIN & {names[key] for key in columns} else {})
             rows = [
-                (f"{place}{NAMES.get(name, name)}", *(_cell(names[key], values.get(key)) for key in columns))
+                (f"{place}{named.get(name, name)}", *(_cell(names[key], values.get(key)) for key in columns))
                 for place, each in places
                 for name, values in each.items()
                 if any(key in values for key in columns)

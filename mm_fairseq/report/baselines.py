@@ -13,6 +13,7 @@ from .predictions import MULTILABEL, REGRESSION
 from .summary import Summary, exact_match
 
 NAMES = {"transcript_lookup": "transcript look-up", "majority": "majority of train"}
+MEDIAN = "median of train"  # of numbers, what is the majority of classes
 BRIEF = {MULTILABEL: ("wf1", "subset_acc"), REGRESSION: ("mae", "corr")}
 BRIEF_OF_CLASSES = ("wa", "wf1")
 
@@ -101,7 +102,10 @@ def table(
     given = "+".join(sorted(modalities))
     fewer = subsets.values if subsets.split == split else {}
     rivals = {_alone(each): values for each, values in fewer.items() if each != given}
-    rivals |= {NAMES.get(each, each): found.values for each, found in baselines.items()}
+    of_numbers = [summary.kind == REGRESSION for summary in summaries]
+    usual = MEDIAN if all(of_numbers) else f"{NAMES['majority']} (of numbers the median)" if any(of_numbers) else ""
+    named = NAMES | ({"majority": usual} if usual else {})
+    rivals |= {named.get(each, each): found.values for each, found in baselines.items()}
     if not rivals:
         return None
     columns = [
@@ -113,13 +117,13 @@ def table(
     columns += ["exact_match"] if "exact_match" in own else []
     told = f"{name} ({' + '.join(sorted(modalities))})" if modalities else name
     rows = [(told, own), *rivals.items()]
-    lookup = baselines.get("transcript_lookup")
+    lookup, answer = baselines.get("transcript_lookup"), "median" if all(of_numbers) else "majority"
     known = f" {lookup.known:.0%} of the transcripts stand in train." if lookup and lookup.known is not None else ""
     return Table(
         f"Modalities and baselines on {split}",
         ("answered from", *columns),
         [(each, *(number(values.get(column)) for column in columns)) for each, values in rows],
-        note="The look-up answers what the same transcript has in train, else the majority." + known if lookup else "",
+        note=f"The look-up answers what the same transcript has in train, else the {answer}." + known if lookup else "",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import MMFairseqError
+from ..errors import MMFairseqError, named
 from ..fairseq_compat.non_finite import ENDED, SKIPPED
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,14 @@ class Suspect(NamedTuple):
         split: where it stands.
         fault: "loss" or "gradient", what is not finite.
         alone: whether that is so without its neighbours in the batch.
+        among: how many utterances its rank had in that update.
     """
 
     id: str
     split: str
     fault: str
     alone: bool
+    among: int = 0
 
 
 class NonFinite:
@@ -50,12 +52,12 @@ class NonFinite:
         if most < 0:
             raise MMFairseqError(f"--skip-nonfinite {most}: a number of updates, 0 or more")
         self.task, self.most = task, most
-        self.update, self.skipped, self.message = 0, 0, ""
+        self.update, self.skipped, self.message, self.spoilt = 0, 0, "", ""
         self.losses: list[Tensor] = []
         self._statistics: list[tuple[Tensor, Tensor]] = []
 
     def begin(self, model: torch.nn.Module, update: int) -> None:
-        self.update, self.losses, self.message = update, [], ""
+        self.update, self.losses, self.message, self.spoilt = update, [], "", ""
         self._statistics = [(x, x.clone()) for module in _norms(model) for x in module.buffers(recurse=False)]
 
     def lost(self) -> bool:
@@ -64,13 +66,14 @@ class NonFinite:
     def suspects(self, model: torch.nn.Module, criterion: Any, batches: Iterable[Any], gradients: bool) -> list[Any]:
         for x, before in self._statistics:  # which the forward pass has spoilt
             x.copy_(before)
-        fault, found = "gradient" if gradients else "loss", []
+        fault, found, among = "gradient" if gradients else "loss", [], 0
         finite = [bool(loss.isfinite()) for loss in self.losses]
         norms = [module for module in _norms(model) if module.training]
         for module in norms:
             module.eval()  # one utterance has no variance
         try:
             for number, batch in enumerate(batches):
+                among += len(batch["id"])
                 if not gradients and all(finite[number : number + 1]):
                     continue
                 seen = self.task.seen(batch, self.update)
@@ -87,23 +90,29 @@ class NonFinite:
         finally:
             for module in norms:
                 module.train()
-        return [each._asdict() for each in found]
+        return [each._replace(among=among)._asdict() for each in found]
 
     def may_skip(self, model: torch.nn.Module) -> bool:
-        if name := next((name for name, x in model.named_parameters() if not x.isfinite().all()), ""):
-            self.message = f"; the model itself is not finite any more ({name}), so that nothing can be left out"
-        return not name and self.skipped < self.most
+        self.spoilt = next((name for name, x in model.named_parameters() if not x.isfinite().all()), "")
+        return not self.spoilt and self.skipped < self.most
 
     def tell(self, found: list[list[Any]], action: str, folder: str, master: bool, skippable: bool = True) -> None:
         every = [(rank, Suspect(**each)) for rank, part in enumerate(found) for each in part]
         fault = every[0][1].fault if every else "loss"
         alone = [each for each in every if each[1].alone]
+        diverged = bool(self.spoilt) or (1 < len(every) == len(alone) and all(map(_is_everything, found)))
         if alone and fault == "gradient":  # the sum of all batches is: those without such an utterance are in order
             every = alone
-        told = f"update {self.update + 1}: the {fault} is not a finite number for {_listed(alone)}"
-        if len(alone) < len(every):
-            told += f"{', and' * bool(alone)} some or all of these together: "
-            told += _listed([each for each in every if not each[1].alone])
+        told = f"update {self.update + 1}: "
+        if self.spoilt:
+            told += f"the model has diverged: {self.spoilt} is not finite any more, so that nothing can be left out"
+        elif diverged:
+            told += (
+                f"the {fault} is not a finite number for any of the {len(every)} utterances of the batch, each alone: "
+            )
+            told += "most likely the model has diverged"
+        else:
+            told += f"the {fault} is not a finite number for {_named(alone, every)}"
         self.skipped += action == SKIPPED
         path = Path(folder) / NAME
         if master:
@@ -113,10 +122,13 @@ class NonFinite:
             _append(path, "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines).encode())
         if action == ENDED:
             used = f"; {self.skipped} updates were left out before" if self.most else ""
-            advice = ["look at their labels and data", "try a smaller --lr or --clip-norm"]
-            advice += ["leave at most N such updates out with --skip-nonfinite N"] * skippable
-            found_in = f"They stand in {path}: {', '.join(advice[:-1])}, or {advice[-1]}"
-            self.message = f"{told}{used}{self.message}. {found_in}"
+            advice = [] if diverged else ["look at their labels and data"]
+            advice += ["try a smaller --lr", "clip gradients with --clip-norm"]
+            if skippable and not diverged:
+                advice += ["leave at most N such updates out with --skip-nonfinite N"]
+            subject = "The utterances of the batch" if diverged else "They"
+            found_in = f"{subject} stand in {path}: {', '.join(advice[:-1])}, or {advice[-1]}"
+            self.message = f"{told}{used}. {found_in}"
         elif master:
             left = f"left out, {self.skipped} of at most {self.most}" if action == SKIPPED else action
             logger.warning("%s; %s; see %s", told, left, path)
@@ -134,9 +146,21 @@ def _append(path: Path, lines: bytes) -> None:
         file.write(lines)
 
 
+def _is_everything(part: list[Any]) -> bool:
+    """Whether the suspects of a rank are all that it had."""
+    return bool(part) and len(part) == part[0].get("among")
+
+
+def _named(alone: list[tuple[int, Suspect]], every: list[tuple[int, Suspect]]) -> str:
+    told = _listed(alone)
+    if len(alone) < len(every):
+        told += f"{', and' * bool(alone)} some or all of these together: "
+        told += _listed([each for each in every if not each[1].alone])
+    return told
+
+
 def _listed(found: list[tuple[int, Suspect]]) -> str:
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(suspect.id for _, suspect in found[:SHOWN]) + more
+    return named([suspect.id for _, suspect in found], SHOWN)
 
 
 def _norms(model: torch.nn.Module) -> list[torch.nn.Module]:

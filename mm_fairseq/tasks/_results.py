@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ class Results:
         """Take in the results of further batches."""
         self.batches += batches
         self.values = None
+
+    def logged(self, select: str) -> list[str]:
+        """Names of metrics for the log: without those of sentiment, always NaN, of numbers that are none.
+
+        Args:
+            select: is logged anyhow, as fairseq chooses by it.
+        """
+        return [name for name in metric_names(self.kinds) if name == select or name not in self._pointless]
+
+    @cached_property
+    def _pointless(self) -> set[str]:
+        several, truths = len(self.kinds) > 1, self.dataset.truths
+        numbers = [name for name, kind in self.kinds.items() if kind.target.kind == "regression"]
+        others = [name for name in numbers if not metrics.is_sentiment(truths[name][:])]
+        return {metrics.log_name(metric, name, several) for name in others for metric in metrics.SENTIMENT}
 
     def metric(self, name: str) -> float:
         """A metric by its name in the log."""

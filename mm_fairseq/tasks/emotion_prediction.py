@@ -23,6 +23,7 @@ from ..datasets import (
     Truths,
     Utterances,
     drop_modalities,
+    limits_of,
     load_dictionary,
     parse_stresses,
     stressed,
@@ -43,9 +44,9 @@ class EmotionPredictionTask(FairseqTask):
     """Predict the targets of utterances from their audio, text and video.
 
     `state`, saved in every checkpoint, holds plain types only: `targets`, `dictionary` (symbols in the order of their
-    ids), `meta` (how the data-bin was made), `modalities`, `attributes` (columns that predictions tell), `positives`
-    (counts of the classes in train, where the loss needs them), `run` (command and versions of the training) and
-    `updates`, their number.
+    ids), `tokenizer` (what its files hold, by their names), `meta` (how the data-bin was made), `modalities`,
+    `attributes` (columns that predictions tell), `positives` (counts of the classes in train, where the loss needs
+    them), `run` (command and versions of the training) and `updates`, their number.
     """
 
     def __init__(self, cfg: DictConfig, from_checkpoint: bool = False) -> None:
@@ -76,6 +77,7 @@ class EmotionPredictionTask(FairseqTask):
         self.state.add_factory("meta", lambda: self.data_bin.meta)
         self.state.add_factory("targets", self._read_targets)
         self.state.add_factory("dictionary", self._read_dictionary)
+        self.state.add_factory("tokenizer", self._read_tokenizer)
         self.state.add_factory("modalities", self._choose_modalities)
         self.state.add_factory("attributes", self._find_attributes)
         self.state.add_factory("positives", self._count_positives)
@@ -105,6 +107,11 @@ class EmotionPredictionTask(FairseqTask):
 
     def _read_dictionary(self) -> list[str]:
         return load_dictionary(self.data_bin.path).symbols
+
+    def _read_tokenizer(self) -> dict[str, bytes]:
+        files = (self.data_bin.meta.get("tokenizer") or {}).get("files", ())
+        paths = [self.data_bin.path / name for name in files]
+        return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
     def _choose_modalities(self) -> list[str]:
         there = sorted(set(self.state.meta["streams"]) & set(MODALITIES))
@@ -166,7 +173,7 @@ class EmotionPredictionTask(FairseqTask):
             (self.data_bin.path / name).is_file() for name in ("targets.json", "dict.txt")
         ):
             self.state.merge_state_dict(backbones.read_checkpoint(checkpoint)["task_state"])
-        for name in ("meta", "targets", "dictionary", "modalities", "attributes", "run"):
+        for name in ("meta", "targets", "dictionary", "tokenizer", "modalities", "attributes", "run"):
             getattr(self.state, name)  # made now, so that it is saved
         self.run.check_selection([*_results.metric_names(self.kinds), "loss"])
         with backbones.unsafe_checkpoints(self.cfg.allow_unsafe_checkpoints):
@@ -191,13 +198,7 @@ class EmotionPredictionTask(FairseqTask):
         return self._with_limits(model, cfg)
 
     def _with_limits(self, model: Any, cfg: DictConfig) -> Any:
-        self.limits = {name: Limits(*limit) for name, limit in model.input_limits().items()}
-        if self.cfg.max_sample_size and "audio" in self.limits:
-            shortest, longest = self.limits["audio"]
-            cut = self.cfg.max_sample_size
-            if cut < shortest:
-                raise MMFairseqError(f"--max-sample-size {cut}: the audio backbone needs at least {shortest} samples")
-            self.limits["audio"] = Limits(shortest, min(cut, longest or cut))
+        self.limits = limits_of(model.input_limits(), self.cfg.max_sample_size)
         self._entries = cfg.backbone_args
         self._video = model.backbones.encoders["video"] if "video" in self.limits else None
         return model
@@ -360,7 +361,7 @@ class EmotionPredictionTask(FairseqTask):
             self.results[subset] = _results.Results(self.datasets[subset], self.kinds, whole=not self.run.partial)
         results = self.results[subset]
         results.update(batches)
-        for name in _results.metric_names(self.kinds):
+        for name in results.logged(self.run.select):
             metrics.log_derived(name, lambda _, name=name: self.results[subset].metric(name))
         if self.from_checkpoint and self.run.predictions_dir is not None and not _run.rank():
             part, stress = stressed(subset)

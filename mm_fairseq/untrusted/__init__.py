@@ -3,9 +3,10 @@
 from .allowed import ForeignError, check
 from .evaluated import EVALUATED, check_options
 from .loading import check_checkpoint, read_checkpoint, unsafe_allowed, unsafe_checkpoints
-from .saved import NO_CHECKPOINT, read_saved
+from .saved import BROKEN_ZIP, NO_CHECKPOINT, read_saved
 
 __all__ = [
+    "BROKEN_ZIP",
     "EVALUATED",
     "NO_CHECKPOINT",
     "ForeignError",

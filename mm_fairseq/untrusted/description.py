@@ -30,6 +30,8 @@ MAX_DEPTH = 40
 MAX_JSON = 2**26  # bytes of a config.json
 MAX_HEADER = 2**16  # bytes before the numbers of an npy file
 LOADS, REFUSED, NO_LOADER = "loads as data", "refused", "nothing here loads such a file"
+UNKNOWN = "its first bytes are those of no form that is known here: torch (zip archive or pickle), npy, npz"
+NO_WEIGHTS = "no file of weights in this folder (*.safetensors, *.bin, *.pt)"
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def describe(path: Path) -> dict[str, Any]:
         members = _told(lambda: _npz(path))
         if members.get("weights"):
             return about | {"type": "numpy arrays (npz)"} | members
+    elif begin and begin[:1] != b"\x80":
+        return about | {"verdict": f"{REFUSED}: {UNKNOWN}; safetensors are known by their ending"}
     return about | _told(lambda: _pickled(path))
 
 
@@ -260,7 +264,7 @@ def _folder(path: Path) -> dict[str, Any]:
     if code := sorted(each.name for each in path.glob("*.py")):
         about["code"] = code  # never run
     verdicts = [each["verdict"] for each in about["files"] if each["verdict"] != LOADS]
-    about.setdefault("verdict", verdicts[0] if verdicts else LOADS if parts else NO_LOADER)
+    about.setdefault("verdict", verdicts[0] if verdicts else LOADS if parts else NO_WEIGHTS)
     return about
 
 

@@ -15,10 +15,12 @@ from ..errors import MMFairseqError
 from ..pickles import Grown, Made, Name
 from .machine import MAX_STEPS, STORAGE, TorchMachine
 
-NO_CHECKPOINT = "empty or cut short, or no checkpoint at all"
+NO_CHECKPOINT = "cut short or damaged, or no checkpoint at all"
+EMPTY, NO_FORM = "an empty file", "no checkpoint: it begins neither as the zip archive nor as the pickle of torch.save"
 MAX_PICKLE = 2**26  # bytes of all that is no tensor
 MAX_RECORDS = 2**20
 ZIP, LEGACY = "torch archive", "torch pickles, as before torch 1.6"
+BROKEN_ZIP = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error, RuntimeError)
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _SIZES = {
     **dict.fromkeys(("Byte", "Char", "Bool", "Untyped", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"), 1),
@@ -72,7 +74,7 @@ def read_saved(path: Path) -> Saved:
         if begin == b"PK\x03\x04":
             return _archive(path)
         if begin[:1] != b"\x80":
-            raise MMFairseqError(NO_CHECKPOINT)
+            raise MMFairseqError(NO_FORM if begin else EMPTY)
         with_map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return _pickles(with_map)
 
@@ -115,7 +117,7 @@ def _archive(path: Path) -> Saved:
             data = archive.read(records["data.pkl"])
     except MMFairseqError:
         raise
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error, RuntimeError) as error:
+    except BROKEN_ZIP as error:
         raise MMFairseqError(f"{NO_CHECKPOINT} ({error})") from error
     machine = TorchMachine(data, "data.pkl")
     tree = machine.run()

@@ -116,14 +116,28 @@ def test_of_a_large_file_the_beginning_is_read(tmp_path, monkeypatch):
     assert describe(tmp_path / "a.npy")["verdict"] == "loads as data"
 
 
-def test_a_bare_pickle_and_what_is_none(tmp_path):
+def test_a_bare_pickle(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": hostile_files.GADGETS["os.system"], "b": [1]}, 4))
     about = describe(tmp_path / "a.pkl")
     assert about["globals"] == {"posix.system": "refused"}
     assert about["content"]["b"] == [1]
     assert about["content"]["a"]["made by"] == "posix.system"
-    (tmp_path / "b.txt").write_text("text")
-    assert describe(tmp_path / "b.txt")["verdict"].startswith("refused: empty or cut short")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file"),
+        (b"text", "first bytes are those of no form that is known here: torch (zip archive or pickle), npy, npz"),
+        (bytes(range(256)), "first bytes are those of no form that is known here"),
+        (b"PK\x03\x04 cut", "cut short or damaged"),
+    ],
+)
+def test_what_is_no_checkpoint(tmp_path, content, words):
+    (tmp_path / "b.pt").write_bytes(content)
+    verdict = describe(tmp_path / "b.pt")["verdict"]
+    assert verdict.startswith("refused: ")
+    assert words in verdict
 
 
 def test_folders_of_hugging_face(tmp_path, capsys):
@@ -136,6 +150,11 @@ def test_folders_of_hugging_face(tmp_path, capsys):
     assert all(each["weights"] for each in about["files"])
     assert cli.main(["inspect", str(tmp_path / "model")]) == 0
     assert "modeling.py (never run)" in capsys.readouterr().out
+
+
+def test_a_folder_without_weights(tmp_path, capsys):
+    assert cli.main(["inspect", str(tmp_path)]) == 1
+    assert "verdict  no file of weights in this folder (*.safetensors, *.bin, *.pt)" in capsys.readouterr().out
 
 
 def test_words_to_the_terminal_do_not_reach_it(tmp_path, capsys):

@@ -251,6 +251,33 @@ def test_an_older_form_is_told_and_taken_up(made, own, verify):
     assert set(content(own)) == set(content(made))
 
 
+def test_a_list_that_was_deleted(made, own, verify):
+    """What stands in the copies is compared; without a list nobody knows which of two is the right one."""
+    (own / "SHA256SUMS").unlink()
+    status, lines = verify(own)
+    assert status == 1
+    assert lines[0].startswith(f"{own}/SHA256SUMS: missing: it was deleted, ")
+    assert "`mm-fairseq verify --repair` writes it where nothing else is broken" in lines[0]
+    assert len(lines) == 2
+    flip(own / "targets.json")
+    assert verify(own)[1][1] == f"{own}/targets.json: missing, or not the same as its copy in spare"
+    status, lines = verify(own, "--repair")
+    assert status == 1
+    assert any("SHA256SUMS cannot be mended: targets.json: " in line and "nobody knows" in line for line in lines)
+    shutil.copyfile(own / "spare/targets.json", own / "targets.json")
+    assert verify(own, "--repair")[0] == 0
+    assert content(own) == content(made)
+
+
+def test_the_folder_of_a_training(tmp_path, verify):
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", *(f"checkpoint{epoch}.pt" for epoch in range(1, 6))):
+        checkpoints.save({"model": {}}, tmp_path / name)
+    status, (line,) = verify(tmp_path)
+    assert status == 2
+    assert "the folder of a training, not a data-bin; name one of its checkpoints: checkpoint_" in line
+    assert line.endswith("checkpoint_last.pt, checkpoint5.pt, checkpoint4.pt, checkpoint3.pt and 2 more")
+
+
 def test_a_checkpoint(tmp_path, verify):
     path = tmp_path / "checkpoint_best.pt"
     checkpoints.save({"model": {"weight": torch.randn(9)}, "extra_state": {}}, path)

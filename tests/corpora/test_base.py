@@ -209,7 +209,5 @@ def test_texts_of_any_encoding_are_read(tmp_path):
         assert base.read_text(path) == expected
 
 
-def test_one_line_and_named():
+def test_one_line():
     assert base.one_line(" a\t b\r\nc\u2028d\x00 ") == "a b c d"
-    assert base.named(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
-    assert base.named(["a"]) == "a"

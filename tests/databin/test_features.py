@@ -129,13 +129,23 @@ def test_a_cut_shard_is_not_opened(own):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"modality": "text"}', "null"])
 def test_a_damaged_description_is_named(own, content):
     (STREAM.write(own) / "stream.json").write_text(content)
-    with pytest.raises(MMFairseqError, match=r"stream\.json: damaged .*extract again"):
+    with pytest.raises(MMFairseqError, match=r"stream\.json: damaged; .*verify --repair.* extract again$"):
         cached_streams(own, "text")
+
+
+def test_a_changed_byte_in_a_description_is_damage(own):
+    """Whether a parser minds it or not."""
+    path = STREAM.write(own) / "stream.json"
+    raw = path.read_bytes()
+    for place in range(0, len(raw), 7):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 2]) + raw[place + 1 :])
+        with pytest.raises(MMFairseqError, match=r"stream\.json: damaged[^:]*; `mm-fairseq verify --repair` mends"):
+            cached_streams(own, "text")
 
 
 def test_a_description_of_another_folder_is_named(own):
     path = STREAM.write(own) / "stream.json"
     about = json.loads(path.read_text())
     path.write_text(json.dumps(about | {"sha256": {"file": "forged"}}))
-    with pytest.raises(MMFairseqError, match=r"stream\.json: does not belong to its folder"):
+    with pytest.raises(MMFairseqError, match=r"stream\.json: damaged, or does not belong to its folder"):
         cached_streams(own, "text")

@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -101,6 +103,39 @@ def test_every_flipped_bit_and_truncation_is_seen(plain):
         assert joined.read(plain) is None
     path.write_bytes(raw + b"\0")
     assert joined.read(plain) is None
+
+
+def forged(raw, **told):
+    """With other numbers in the header, the CRC-32 of its own bytes, and so the size that the numbers ask for."""
+    names = ("magic", "version", "code", "dim", "count", "shards", "has_lengths", "crc")
+    fields = dict(zip(names, joined._HEADER.unpack_from(raw), strict=True)) | told
+    head, body = joined._HEADER.pack(*fields.values())[: joined._CRC_AT], raw[joined._HEADER.size :]
+    return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+
+
+ENTRIES = joined.ENTRY.itemsize // 8  # offsets that take the room of an entry of the table
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"dim": -1},
+        {"count": 7 - ENTRIES, "shards": 4 + 1},
+        {"count": 7 + 5 * ENTRIES, "shards": 4 - 5},
+        {"code": 0},
+        {"code": 6},
+        {"code": 2**32 - 1},
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_sense_are_not_believed_though_size_and_sum_are_right(plain, told):
+    path = plain / joined.NAME
+    raw = path.read_bytes()
+    path.write_bytes(forged(raw))
+    assert joined.read(plain) is not None
+    path.write_bytes(forged(raw, **told))
+    assert joined.read(plain) is None
+    assert not StreamReader(plain, 7).index.stored
 
 
 CHANGES = {

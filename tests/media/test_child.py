@@ -336,6 +336,17 @@ def test_answers_of_many_words(read):
     assert [read(*call) for call in calls] == list(range(60))
 
 
+def test_a_path_that_no_message_holds(read):
+    """It ends itself, not those that were announced with it."""
+    calls = [("value", "x" * size, size) for size in (9, 200_000, 99)]
+    read.expect(calls)
+    assert read(*calls[0]) == 9
+    with pytest.raises(MediaError, match=r"x\.\.\.: a path of 200000 characters") as error:
+        read(*calls[1])
+    assert error.value.code == "unreadable"
+    assert read(*calls[2]) == 99
+
+
 def test_larger_results_where_more_memory_is_allowed(made, monkeypatch):
     monkeypatch.setattr(child, "SHARED", 1 << 16)
     assert len(made(memory=4 << 30)("bytes", "x", 100_000)[0]) == 100_000

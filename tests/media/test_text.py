@@ -6,11 +6,9 @@ from collections import Counter
 import pytest
 
 from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.media.dictionary import TokenIds, build_dictionary, read_dictionary
 from mm_fairseq.media.text import (
-    build_dictionary,
     load_tokenizer,
-    read_dictionary,
-    token_ids,
     tokenizer_files,
     tokenizer_spec,
     train_sentencepiece,
@@ -64,10 +62,10 @@ def test_numbers_are_fairseqs(sentencepiece, tmp_path):
     assert all(theirs.index(symbol) == number for symbol, number in numbers.items())
     counts = [int(line.split()[1]) for line in path.read_text().splitlines()]
     assert counts == sorted(counts, reverse=True)
-    assert token_ids(sentencepiece, numbers, "the cat").tolist() == [
+    assert TokenIds(sentencepiece, numbers)("the cat").tolist() == [
         theirs.index(s) for s in sentencepiece.encode("the cat")
     ]
-    assert theirs.unk() in token_ids(sentencepiece, numbers, "猫").tolist()
+    assert theirs.unk() in TokenIds(sentencepiece, numbers)("猫").tolist()
 
 
 def test_special_symbols_in_a_text_stay_out_of_the_dictionary():
@@ -85,7 +83,7 @@ def test_gpt2_is_fairseqs(gpt2):
     assert (spec["name"], spec["files"], len(spec["sha256"])) == ("gpt2", ["encoder.json", "vocab.bpe"], 3)
     tokenizer = load_tokenizer(spec, gpt2)
     assert tokenizer.encode("the the") == ["257", "258"]
-    assert token_ids(tokenizer, read_dictionary(dictionary), "the the").tolist() == [4 + 1, 4 + 0]
+    assert TokenIds(tokenizer, read_dictionary(dictionary))("the the").tolist() == [4 + 1, 4 + 0]
 
 
 def test_fastbpe(tmp_path):
@@ -173,7 +171,7 @@ def test_dictionaries_of_all_that_are_made_here_are_fairseqs(tmp_path):
         assert (folder / "again.txt").read_bytes() == path.read_bytes()
         for text in texts:
             symbols = tokenizer.encode(text)
-            assert token_ids(tokenizer, numbers, text).tolist() == [theirs.index(symbol) for symbol in symbols]
+            assert TokenIds(tokenizer, numbers)(text).tolist() == [theirs.index(symbol) for symbol in symbols]
 
 
 def test_a_long_transcript_is_trained_on():
@@ -195,7 +193,7 @@ def test_words_of_train_by_frequency_then_alphabet_others_unknown(tmp_path):
     (tmp_path / "dict.txt").write_text(build_dictionary(tokenizer, ["Turn it on", "turn off", "Switch it off"]))
     numbers = read_dictionary(tmp_path / "dict.txt")
     assert list(numbers) == ["it", "off", "turn", "on", "switch"]
-    assert token_ids(tokenizer, numbers, "TURN it loud").tolist() == [6, 4, 3]
+    assert TokenIds(tokenizer, numbers)("TURN it loud").tolist() == [6, 4, 3]
 
 
 @pytest.mark.parametrize(

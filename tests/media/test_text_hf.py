@@ -10,7 +10,8 @@ import transformers
 from hf_folders import WORDS
 
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.media.text import load_tokenizer, read_dictionary, token_ids, tokenizer_contents, tokenizer_spec
+from mm_fairseq.media.dictionary import TokenIds, read_dictionary
+from mm_fairseq.media.text import load_tokenizer, tokenizer_contents, tokenizer_spec
 
 TEXTS = [
     "what do you want from me?",
@@ -86,7 +87,7 @@ def test_numbers_are_the_librarys(kind, tmp_path):
     for text in TEXTS:
         expected = theirs(text, add_special_tokens=False).input_ids
         assert tokenizer.encode(text) == [str(number) for number in expected]
-        assert token_ids(tokenizer, numbers, text).tolist() == [4 + number for number in expected]
+        assert TokenIds(tokenizer, numbers)(text).tolist() == [4 + number for number in expected]
     assert sorted(numbers.values()) == list(range(4, 4 + len(theirs)))
     assert any(number != theirs.unk_token_id for number in theirs(TEXTS[2], add_special_tokens=False).input_ids)
 

@@ -50,6 +50,20 @@ def test_other_containers(tmp_path, clips, ending):
     assert clips.numbers(read_frames(path, 30 / fps, 35 / fps, fps)) == [number - late for number in range(30, 35)]
 
 
+def test_a_recorder_does_not_know_how_long_it_will_go_on(tmp_path, clips):
+    """A browser's WebM declares no length: how long it may be is held against what comes."""
+    path, live = tmp_path / "a.webm", tmp_path / "live.webm"
+    clips.write_video(path, frames=40, codec="libvpx", sound=False)
+    with av.open(str(path)) as source, av.open(str(live), "w", options={"live": "1"}) as target:
+        track = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                target.mux(packet)
+    assert len(read_frames(live, fps=10, max_seconds=8)) == 40
+    assert code(live, fps=10, max_seconds=2) == "too_long"
+
+
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
 @pytest.mark.parametrize("fps", [2.5, 5, 10])
 def test_frames_of_a_variable_rate_are_those_on_the_screen(tmp_path, clips, ending, fps):

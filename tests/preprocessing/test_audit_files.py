@@ -187,6 +187,23 @@ def test_the_picture_decides_where_the_sound_is_lost(sounds):
     assert seconds(sounds, rows) == [pytest.approx(1.5), 1]
 
 
+def test_the_second_medium_of_a_row_too_is_read_in_another_process(sounds, monkeypatch):
+    """Whose end it may be."""
+    here = os.getpid()
+
+    def kills(path, kind, real=declared):
+        if kind == "video":
+            assert os.getpid() != here
+            os._exit(3)
+        return real(path, kind)
+
+    monkeypatch.setattr("mm_fairseq.preprocessing.audit_files.declared", kills)
+    rows = [Utterance("a", audio="gone.wav", video="two.wav"), Utterance("b", audio="two.wav")]
+    known = headers(sounds, rows)
+    assert seconds(sounds, rows, known) == ["missing_file", 2]
+    assert known["two.wav", "video"] == "crashed"
+
+
 def test_faults_of_files_by_their_codes(sounds):
     assert declared(sounds / "empty.wav", "audio") == "empty"
     assert declared(sounds / "two.wav", "video") == "no_video_track"

@@ -12,8 +12,9 @@ import soundfile
 from mm_fairseq.databin import StreamReader, unpack_frames
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
+from mm_fairseq.media.dictionary import TokenIds, read_dictionary
 from mm_fairseq.media.faces import decode_jpeg
-from mm_fairseq.media.text import load_tokenizer, read_dictionary, token_ids
+from mm_fairseq.media.text import load_tokenizer
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.items import Settings
 from mm_fairseq.targets import Target, read_targets, write_targets
@@ -38,7 +39,7 @@ def test_everything_is_stored_in_order(corpus, tmp_path):
         assert np.array_equal(item, soundfile.read(corpus.raw / row.audio, dtype="int16")[0])
     tokenizer, numbers = load_tokenizer(meta(out)["tokenizer"], out), read_dictionary(out / "dict.txt")
     for item, row in zip(StreamReader(out / "text"), corpus.rows, strict=True):
-        assert item.tolist() == token_ids(tokenizer, numbers, row.text).tolist()
+        assert item.tolist() == TokenIds(tokenizer, numbers)(row.text).tolist()
     assert "12 utterances: 12 ok, 0 repaired, 0 quarantined" in summary
     assert f"audio: {sound.lengths.sum() / 16000:.1f} s at 16000 Hz" in summary
     assert "video: none in this corpus, so no stream" in summary

@@ -11,7 +11,8 @@ from extract_factory import make
 from mm_fairseq.databin import DataBin, StreamReader
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.manifest import Manifest, Utterance
-from mm_fairseq.media.text import load_tokenizer, read_dictionary, token_ids
+from mm_fairseq.media.dictionary import TokenIds, read_dictionary
+from mm_fairseq.media.text import load_tokenizer
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.items import Settings
 from mm_fairseq.targets import Target, write_targets
@@ -155,7 +156,7 @@ def test_what_was_recognised_is_a_stream_of_the_same_symbols(corpus, tmp_path):
     tokenizer = load_tokenizer(spec, out)
     numbers = read_dictionary(out / "dict.txt")
     for item, row in zip(StreamReader(out / "text_asr", 12), corpus.rows, strict=True):
-        expected = token_ids(tokenizer, numbers, row.labels["text_asr"])
+        expected = TokenIds(tokenizer, numbers)(row.labels["text_asr"])
         assert item.tolist() == expected.tolist()
         assert bool(len(item)) == bool(row.labels["text_asr"])
     for name in ("dict.txt", *spec["files"], "text/shard-00000.bin"):

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mm_fairseq.manifest import Utterance
 from mm_fairseq.media import MediaError, clip
 from mm_fairseq.media.bounds import Limits
 from mm_fairseq.media.child import Child
+from mm_fairseq.media.dictionary import TokenIds
 from mm_fairseq.preprocessing import items
 from mm_fairseq.preprocessing.items import Items, Settings
 
@@ -24,14 +26,14 @@ def test_an_unforeseen_error_of_a_decoder(tmp_path, monkeypatch):
 
     monkeypatch.setitem(items.READERS, "sound", fails)
     with pytest.raises(MediaError, match=r"a\.wav: the decoder failed: MemoryError: bad atom") as caught:
-        Items(tmp_path, tmp_path, Settings(), None).make("audio", ROW)
+        Items(tmp_path, Settings()).make("audio", ROW)
     assert caught.value.code == "out_of_memory"
 
 
 def test_a_lost_tokenizer_is_no_fault_of_an_utterance(tmp_path):
     spec = {"name": "sentencepiece", "files": ["text.model"]}
     with pytest.raises(MMFairseqError, match=r"text\.model: missing file") as caught:
-        Items(tmp_path, tmp_path, Settings(), spec).make("text", ROW)
+        Items(tmp_path, Settings(), partial(TokenIds.load, spec, tmp_path)).make("text", ROW)
     assert not isinstance(caught.value, MediaError)
 
 
@@ -41,8 +43,8 @@ def test_no_face_is_the_middle_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr(clip, "read_frames", lambda *args: frames)
     row = Utterance("u", video="a.mp4")
     with pytest.raises(MediaError, match=r"a\.mp4: no face found in any of the 5 frames") as caught:
-        Items(tmp_path, tmp_path, Settings(frame_size=32), None).make("video", row)
-    expected, length = Items(tmp_path, tmp_path, Settings(frame_size=32, faces="center"), None).make("video", row)
+        Items(tmp_path, Settings(frame_size=32)).make("video", row)
+    expected, length = Items(tmp_path, Settings(frame_size=32, faces="center")).make("video", row)
     assert caught.value.code == "no_face"
     assert caught.value.kept[1] == length == 5
     assert np.array_equal(caught.value.kept[0], expected)
@@ -70,7 +72,7 @@ class Failing:
 @pytest.fixture
 def sound(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    return Items(tmp_path, tmp_path, Settings(), None)
+    return Items(tmp_path, Settings())
 
 
 def test_a_fault_that_passes_is_not_the_files(sound, monkeypatch):
@@ -114,7 +116,7 @@ def hoard(path, *args, held=[]):  # noqa: B006
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to bounds")
 def test_what_earlier_recordings_took_is_not_the_next_ones(tmp_path):
     read = Child({"sound": hoard}, Limits(memory=300 << 20))
-    made = Items(tmp_path, tmp_path, Settings(), None, read=read)
+    made = Items(tmp_path, Settings(), read=read)
     try:
         for name in "abc":
             assert made.make("audio", Utterance(name, audio=f"{name}.wav"))[1] == 500

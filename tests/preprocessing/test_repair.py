@@ -64,6 +64,27 @@ def test_shards_of_every_stream(films, tmp_path, tree, workers):
     assert not list(own.rglob(".*"))
 
 
+def test_recordings_behind_links(films, tmp_path, tree):
+    """A data-bin of --follow-links is mended through them, as it was made."""
+    raw, prepared, own = tmp_path / "raw", tmp_path / "prepared", tmp_path / "own"
+    raw.mkdir()
+    prepared.mkdir()
+    for number in range(4):
+        (raw / f"{number}.mp4").symlink_to(films.parent / f"raw/{number}.mp4")
+    rows = [Utterance(f"u{number}", "train", video=f"{number}.mp4", labels={"e": "a"}) for number in range(4)]
+    Manifest(raw, ["e"], rows).write(prepared / "manifest.tsv")
+    write_targets(prepared / "targets.json", [Target("e", "single", ("a", "b"))])
+    settings = Settings(shard_size=2, faces="none", frame_size=32, follow_links=True)
+    binarize(prepared, own, settings)
+    before = tree(own)
+    for stream in ("audio", "video"):
+        damage(own / stream / "shard-00001.bin")
+    lines, left = mended(own)
+    assert left == []
+    assert tree(own) == before
+    assert sum("made anew from the recordings" in line for line in lines) == 2
+
+
 def test_a_whole_stream_and_one_on_another_disk(films, tmp_path, tree):
     own = shutil.copytree(films, tmp_path / "own")
     shutil.move(own / "video", tmp_path / "disk")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import re
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -75,8 +76,8 @@ def test_of_all(total, allowed):
     assert stops(corpus, rows[:allowed]) == ""
     told = stops(corpus, rows[: allowed + 1])
     assert told.startswith(f"{allowed + 1} of {total} utterances cannot be used as the manifest says, more than ")
-    assert "unreadable; u0: audio: cannot be read" in told
-    assert "--no-budget" in told
+    assert f": {allowed + 1} unreadable, as u0: audio: cannot be read. Mend that" in told
+    assert told.endswith("with --resume --no-budget")
 
 
 @pytest.mark.parametrize("of", ["class", "split"])
@@ -98,6 +99,14 @@ def test_few_of_a_small_class_are_no_matter():
     corpus = corpus_of(300, lambda row: "sad" if row < 8 else "glad")
     assert stops(corpus, range(5)) == ""
     assert "6 of the 8 utterances of emotion=sad" in stops(corpus, range(6))
+
+
+def test_reasons_are_those_of_the_class_that_is_meant():
+    budget = Budget(corpus_of(300, lambda row: "sad" if row < 8 else "glad"))
+    budget.add(range(8, 300), [bad(row, "cut_short") for row in range(20, 22)])
+    both = [replace(bad(row), stage=stage) for row in range(6) for stage in ("audio", "video")]
+    with pytest.raises(MMFairseqError, match=r"of the 8 utterances of emotion=sad .*: 6 unreadable, as u0: audio: "):
+        budget.add(range(8), both)
 
 
 def test_labels_of_a_set_count_for_each_class():
@@ -206,7 +215,13 @@ def test_the_run_stops_before_its_end_and_can_be_seen_through(tmp_path, workers,
     prepared, out = write(tmp_path, 60, range(24)), tmp_path / "bin"
     base = ["binarize", str(prepared), str(out), "--workers", str(workers), "--tokenizer", "chars", "--shard-size", "4"]
     assert cli.main(base) == 2
-    assert "more than 5: " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert re.search(r"more than 5: \d+ unreadable, as u\d+: audio: ", told)
+    assert str(out / "quarantine.jsonl") in told
+    lines = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert f"The {len(lines)} problems until then" in told
+    assert len(lines) >= 6
+    assert {(line["verdict"], line["code"]) for line in lines} == {("quarantined", "unreadable")}
     made = len(list((out / "audio").glob("shard-*.json")))
     assert 2 <= made < 15
     with pytest.raises(MMFairseqError, match="not finished"):

@@ -50,6 +50,7 @@ def last(folder):
     return checkpoint_utils.load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))
 
 
+DIVERGED = r"the model has diverged: \S+ is not finite .* try a smaller --lr, or clip gradients with --clip-norm$"
 ONE_EPOCH = ["--batch-size", 6, "--max-epoch", 1]
 
 
@@ -61,7 +62,8 @@ def test_the_utterance_is_named(data_bin, tmp_path, spoil, gradient, fault):
     (row,) = written(tmp_path)
     update = row.pop("update")
     assert 1 <= update <= 4
-    assert row == {"id": "utt005", "split": "train", "fault": fault, "alone": True, "rank": 0, "action": "ended"}
+    told = {"id": "utt005", "split": "train", "fault": fault, "alone": True, "among": 6}
+    assert row == told | {"rank": 0, "action": "ended"}
 
 
 def test_without_the_watch_fairseq_says_nothing_of_the_data(data_bin, tmp_path, spoil, monkeypatch):
@@ -135,8 +137,37 @@ def test_accumulated_gradients(data_bin, tmp_path, spoil, gradient):
 
 def test_a_model_that_has_diverged_is_told(data_bin, tmp_path, monkeypatch):
     monkeypatch.setattr("fairseq.optim.adam.Adam.step", lambda self, closure=None: _spoil(self))
-    with pytest.raises(MMFairseqError, match=r"the model itself is not finite any more \(.*\), so that nothing can"):
+    with pytest.raises(MMFairseqError, match=DIVERGED):
         train(data_bin, tmp_path, *ONE_EPOCH, "--skip-nonfinite", 9)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_where_every_utterance_is_wrong_none_is_blamed(data_bin, tmp_path, spoil, processes):
+    """Whether its parameters are numbers that are too large, or its batches are small and one of them is in order."""
+    options = ["--batch-size", 24 // processes, "--max-epoch", 1]
+    words = "for any of the 24 utterances of the batch, each alone: most likely the model has diverged"
+    spoil(set(range(24)))
+    (told,) = set(refused(processes, data_bin, tmp_path / "all", *options))
+    assert words in told
+    assert "utt0" not in told
+    assert {row["id"] for row in written(tmp_path / "all")} == {f"utt{n:03}" for n in range(24)}
+    spoil(set(range(23)))
+    (told,) = set(refused(processes, data_bin, tmp_path / "most", *options))
+    assert "diverged" not in told
+    assert "utt0" in told
+
+
+def refused(processes, *arguments):
+    if processes > 1:
+        return on_ranks(processes, train, *arguments)
+    with pytest.raises(MMFairseqError) as caught:
+        train(*arguments)
+    return [str(caught.value)]
+
+
+def test_a_step_that_is_far_too_large_is_told_as_such(data_bin, tmp_path):
+    with pytest.raises(MMFairseqError, match=r"diverged.*smaller --lr, or clip gradients with --clip-norm$"):
+        train(data_bin, tmp_path, *ONE_EPOCH[:2], "--max-epoch", 3, "--lr", "1e30")
 
 
 @pytest.fixture
@@ -158,7 +189,7 @@ def test_amp_leaves_out_a_loss_that_is_not_finite_and_counts_it(data_bin, tmp_pa
 
 def test_amp_ends_where_the_model_has_diverged(data_bin, tmp_path, amp, monkeypatch):
     monkeypatch.setattr("fairseq.optim.adam.Adam.step", lambda self, closure=None, scale=1.0: _spoil(self))
-    with pytest.raises(MMFairseqError, match=r"the model itself is not finite any more \(.*\), so that nothing can"):
+    with pytest.raises(MMFairseqError, match=DIVERGED):
         train(data_bin, tmp_path, *ONE_EPOCH, *amp, "--skip-nonfinite", 9)
     assert {row["action"] for row in written(tmp_path)} == {"ended"}
 
@@ -173,7 +204,7 @@ def test_amp_mends_a_gradient_by_its_scale(data_bin, tmp_path, spoil, amp):
 
 def test_a_scale_at_its_smallest_does_not_advise_what_has_no_effect(data_bin, tmp_path, spoil, amp):
     spoil({5}, gradient=True)
-    with pytest.raises(MMFairseqError, match=r"for utt005\. .* data, or try a smaller --lr or --clip-norm$"):
+    with pytest.raises(MMFairseqError, match=r"for utt005\. .* a smaller --lr, or clip gradients with --clip-norm$"):
         train(data_bin, tmp_path, *ONE_EPOCH, *amp, "--min-loss-scale", 100)
     assert [row["action"] for row in written(tmp_path)] == ["ended"]
 
@@ -217,7 +248,7 @@ def test_statistics_of_a_layer_come_back(data_bin):
     assert layer.running_mean.isnan().any()
     assert watch.lost()
     (found,) = watch.suspects(layer, criterion, [batch], gradients=False)
-    assert found == {"id": "b", "split": "train", "fault": "loss", "alone": True}
+    assert found == {"id": "b", "split": "train", "fault": "loss", "alone": True, "among": 2}
     assert torch.equal(layer.running_mean, torch.zeros(3))
     assert layer.training
 

@@ -170,7 +170,7 @@ def test_baselines():
     assert list(classes.columns) == ["answer", "wa %"]
     assert rows(classes) == [["majority of train", "48.1"]]
     assert list(numbers.columns) == ["answer", "mae", "corr"]
-    assert rows(numbers) == [["majority of train", "0.750", "-"], ["always 0", "1.000", "-"]]
+    assert rows(numbers) == [["median of train", "0.750", "-"], ["always 0", "1.000", "-"]]
     assert rows(match) == [["majority of train", "25.0"]]
     everything = pages.baselines(AUDIT, ["e", "v"], brief=False)[0]
     assert rows(everything) == [["valid: majority of train", "90.0"], ["test: majority of train", "48.1"]]
@@ -182,7 +182,7 @@ def test_means_over_folds():
     classes, numbers, _ = pages.baselines(audit, ["e", "v"], brief=True)
     assert classes.title == "To beat on test: e, p (mean of 2 folds)"
     assert rows(classes) == [["majority of train", "49.1"]]
-    assert rows(numbers) == [["majority of train", "0.500", "-"], ["always 0", "1.000", "-"]]
+    assert rows(numbers) == [["median of train", "0.500", "-"], ["always 0", "1.000", "-"]]
     audit["baselines"]["p"]["3"] = {"valid": {"majority": metrics(0.5, 0.25, 0.5)}}
     assert pages.baselines(audit, ["e", "v"], brief=True)[0].title.startswith("To beat on valid")
 

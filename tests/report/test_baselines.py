@@ -53,8 +53,19 @@ def test_several_targets_have_the_names_of_the_log_and_exact_match(make_run, ran
         *("answered from", "wa_action", "wf1_action", "wf1_tags", "subset_acc_tags"),
         *("mae_score", "corr_score", "exact_match"),
     )
-    assert table.rows[1] == ("majority of train", "0.100", "-", "-", "-", "1.500", "-", "0.000")
+    assert table.rows[1] == ("majority of train (of numbers the median)", "0.100", "-", "-", "-", "1.500", "-", "0.000")
     assert table.note == ""
+
+
+def test_of_numbers_the_usual_answer_is_the_median(make_run, random_lines, record, tmp_path):
+    folder = make_run(tmp_path / "run", random_lines("regression", name="score"))
+    found = {"majority": {"metrics": {"mae": 1.5}}, "transcript_lookup": {"known": 0.5, "metrics": {"mae": 1}}}
+    (folder / "test/results.json").write_text(json.dumps(record | {"baselines": found}))
+    (table,) = report.write(folder, tmp_path / "out", resamples=0).baselines
+    assert [row[0] for row in table.rows[1:]] == ["median of train", "transcript look-up"]
+    assert "else the median. 50% of" in table.note
+    for name in ("index.html", "report.md"):
+        assert "majority" not in (tmp_path / "out" / name).read_text()
 
 
 def test_it_stands_in_the_page_in_markdown_and_on_the_terminal(with_baselines, tmp_path, capsys):

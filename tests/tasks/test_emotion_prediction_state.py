@@ -130,7 +130,8 @@ def test_state_is_plain_and_enough(data_bin, tmp_path):
     criterion_of(task, class_weights="balanced")
     state = json.loads(json.dumps(task.state_dict()))
     assert state == task.state_dict()
-    assert set(state) == {"meta", "targets", "dictionary", "modalities", "attributes", "run", "positives"}
+    names = {"meta", "targets", "dictionary", "tokenizer", "modalities", "attributes", "run", "positives"}
+    assert set(state) == names
     torch.save(task.state_dict(), tmp_path / "state.pt")
     assert torch.load(tmp_path / "state.pt", weights_only=True) == state
     entries = OmegaConf.to_container(cfg.backbone_args)

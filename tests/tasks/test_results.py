@@ -116,6 +116,19 @@ def test_names_are_those_of_the_metrics(task, dataset):
         assert len(set(found)) == len(found)
 
 
+@pytest.mark.parametrize("select", ["loss", "acc7_sentiment"])
+def test_numbers_that_are_no_sentiment_have_no_metrics_of_it(data, select):
+    """Ratings from 1 to 5, say; what chooses the checkpoint is logged all the same, and all stands in results.json."""
+    task = task_of(data, around=around(select=select), modalities="text")
+    task.load_dataset("valid")
+    task.datasets["valid"].truths["sentiment"] = np.linspace(1, 5, len(task.dataset("valid")))
+    found = reduced(task, [logs_of(task, batches_of(task.dataset("valid"), 7))])
+    logged = {name for name in metrics.SENTIMENT if f"{name}_sentiment" in found}
+    assert logged == ({"acc7"} if select == "acc7_sentiment" else set())
+    assert {"mae_sentiment", "corr_sentiment", "wa_emotion"} <= set(found)
+    assert {f"{name}_sentiment" for name in metrics.SENTIMENT} <= set(task.results["valid"].metrics())
+
+
 def test_one_target_has_plain_names(data):
     task = task_of(data, modalities="text", targets="events")
     task.load_dataset("valid")

@@ -53,12 +53,18 @@ def test_what_was_refused_is_named_and_torchs_advice_is_not_passed_on(tmp_path, 
     assert "weights_only" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello world\n" * 50, bytes(range(256)), b"PK\x03\x04 cut"])
-def test_what_is_no_checkpoint_is_called_so(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file"),
+        (b"hello world\n" * 50, "no checkpoint: it begins neither as"),
+        (bytes(range(256)), "no checkpoint: it begins neither as"),
+        (b"PK\x03\x04 cut", "cut short or damaged, or no checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_so(tmp_path, content, words):
     (tmp_path / "odd.pt").write_bytes(content)
-    with pytest.raises(
-        MMFairseqError, match=r"odd\.pt: not a readable checkpoint: empty or cut short, or no checkpoint"
-    ):
+    with pytest.raises(MMFairseqError, match=rf"odd\.pt: not a readable checkpoint: {words}"):
         read_checkpoint(tmp_path / "odd.pt")
 
 
