@@ -1,6 +1,7 @@
 """Windows of time, each encoded by itself: one vector a window."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,46 @@ def window_starts(length: int, window: int, hop: int) -> list[int]:
     """
     last = max(0, length - window)
     return [min(number * hop, last) for number in range(-(-last // hop) + 1)]
+
+
+class Windows(NamedTuple):
+    """Windows of clips, all of the same number and length, for a graph that must not look at lengths.
+
+    Attributes:
+        starts: where they begin, (B, N).
+        sizes: how much of each window is of the clip, (B).
+        counts: how many of the N are windows of the clip, (B).
+    """
+
+    starts: Tensor
+    sizes: Tensor
+    counts: Tensor
+
+    def cut(self, x: Tensor, window: int) -> Tensor:
+        """Out of clips (B, T, ...), (B N, window, ...); what lies behind a clip's end means nothing."""
+        places = self.starts[..., None] + torch.arange(window, device=x.device)
+        rows = torch.arange(x.size(0), device=x.device)[:, None, None]
+        return x[rows, places.clamp(max=x.size(1) - 1)].flatten(0, 1)
+
+    def vectors(self, x: Tensor) -> FeatureSeq:
+        """One vector a window (B N, C) to (B, N, C)."""
+        return feature_seq(x.unflatten(0, self.starts.shape), self.counts)
+
+
+def every_window(lengths: Tensor, longest: int, window: int, hop: int, shortest: int = 1) -> Windows:
+    """The windows of `window_starts`.
+
+    Args:
+        lengths: of clips, (B).
+        longest: T of the batch.
+        window, hop: as there.
+        shortest: a clip that is shorter has no window.
+    """
+    most = (torch.sym_max(longest - window, 0) + hop - 1) // hop + 1
+    last = (lengths - window).clamp(min=0)
+    starts = torch.minimum(torch.arange(most, device=lengths.device) * hop, last[:, None])
+    counts = ((last + hop - 1).div(hop, rounding_mode="floor") + 1).masked_fill(lengths < shortest, 0)
+    return Windows(starts, lengths.clamp(min=shortest, max=window), counts)
 
 
 def encode_windows(

@@ -32,7 +32,7 @@ class Omitted(Backbone):
         self.name, self.modality, self.summarises = entry["name"], like.modality, like.summarises  # type: ignore[misc]
         self.dim, self.states, self.stride = like.dim, like.states, like.stride
         self.receptive_field, self.max_input = like.receptive_field, like.max_input
-        self.longest_input = like.longest_input  # type: ignore[method-assign]
+        self.longest_input, self.spans = like.longest_input, like.spans  # type: ignore[method-assign]
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         raise MMFairseqError(
@@ -176,20 +176,29 @@ class BackboneSet(nn.Module):
             erase: modality to rectangles (B, K, 4) of its features that are set to zero, see `erased`.
         """
         out = {}
-        for name in self.names:
-            x, mask = self._encode(name, inputs[name], padding_masks[name])
+        for name, (x, mask) in self.encode(inputs, padding_masks).items():
             x = self.mixers[name](x) if name in self.mixers else x
             out[name] = FeatureSeq(erased(x, mask, erase[name]) if erase and name in erase else x, mask)
         return out
 
-    def _encode(self, name: str, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+    def encode(self, inputs: Mapping[str, Tensor], padding_masks: Mapping[str, Tensor]) -> dict[str, FeatureSeq]:
+        """What each backbone gives, hidden states side by side: what `forward` takes in the place of raw input."""
+        return {name: self.encode_one(name, inputs[name], padding_masks[name]) for name in self.names}
+
+    def encode_one(self, name: str, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
+        """The same of one modality."""
         encoder: Backbone = self.encoders[name]  # type: ignore[assignment]
         width, present = encoder.dim * encoder.states, ~padding_mask.all(dim=1)
-        if not present.any():
+        raw = x.dim() < 3 or not x.is_floating_point()
+        if raw and torch.compiler.is_exporting():  # which rows are there is not known yet
+            out = encoder(x, padding_mask)
+            mask = out.padding_mask | ~present[:, None]
+            return FeatureSeq(out.x.masked_fill(mask[..., None], 0.0), mask)
+        if not (torch.compiler.is_exporting() or present.any()):
             empty = torch.zeros(x.size(0), 1, width, device=x.device)
             empty = empty + _nothing_of(encoder)
             return FeatureSeq(empty, torch.ones_like(empty[..., 0], dtype=torch.bool))
-        if x.dim() == 3 and x.is_floating_point():
+        if not raw:
             if x.size(2) != width:
                 raise MMFairseqError(f"cached features of {name} are {x.size(2)} wide, the model expects {width}")
             return FeatureSeq(x.masked_fill(padding_mask[..., None], 0.0), padding_mask)

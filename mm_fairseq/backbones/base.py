@@ -92,6 +92,20 @@ class Backbone(nn.Module):
         longest = self.receptive_field + (frames - 1) * self.stride
         return min(longest, self.max_input or longest)
 
+    def spans(self, frames: int, length: int) -> list[tuple[int, int] | None]:
+        """What each output frame is made of.
+
+        Args:
+            frames: of the output.
+            length: of the input, in samples, tokens or frames.
+
+        Returns:
+            Beginning and end in the input; None for a frame that stands for no part of it, as <s> does.
+        """
+        width = max(self.stride, self.receptive_field)
+        starts = [min(number * self.stride, max(0, length - 1)) for number in range(frames)]
+        return [(start, max(start + 1, min(length, start + width))) for start in starts]
+
     def layers(self) -> list[nn.Module]:
         """The transformer layers, those next to the input first; empty where there are none."""
         return []

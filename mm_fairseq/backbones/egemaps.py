@@ -82,6 +82,9 @@ class Egemaps(Backbone):
     def longest_input(self, frames: int) -> int:
         return max(SHORTEST, FIRST + (frames - 1) * self.stride) if self.level == "lld" else sys.maxsize
 
+    def spans(self, frames: int, length: int) -> list[tuple[int, int] | None]:
+        return super().spans(frames, length) if self.level == "lld" else [(0, length)] * frames
+
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         kept = zip(x.float().cpu(), (~padding_mask).sum(1).tolist(), strict=True)
         rows = [self._analyse(row[:length].numpy()) for row, length in kept]

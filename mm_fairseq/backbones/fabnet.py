@@ -59,6 +59,9 @@ class FabNet(Backbone):
                 f"fabnet needs frames of {SIZE}x{SIZE} pixels, found {x.size(-1)}x{x.size(-2)}; "
                 f"binarize with --frame-size {SIZE}"
             )
+        if torch.compiler.is_exporting():  # how many frames are real is not known yet: all of them
+            out = self._encode(x.flatten(0, 1)).unflatten(0, padding_mask.shape)
+            return FeatureSeq(out.masked_fill(padding_mask[..., None], 0.0), padding_mask)
         frames = x[~padding_mask]
         pieces = [frames] if torch.is_grad_enabled() else frames.split(CHUNK.get(x.device.type, 64))
         encoded = torch.cat([self._encode(piece) for piece in pieces])

@@ -93,7 +93,8 @@ class HfAudio(Backbone):
             x = masked_group_norm(x.float()[:, None], samples, _UNIT)[:, 0]
         x = x.masked_fill(padding_mask, 0.0).to(next(self.net.parameters()).dtype)
         x = F.pad(x, (0, max(0, self.receptive_field - x.size(1))))
-        frames, heard, padded = frames_of(samples, self.convolutions), None, bool(padding_mask.any())
+        frames, heard = frames_of(samples, self.convolutions), None
+        padded = torch.compiler.is_exporting() or bool(padding_mask.any())
         if padded:
             # A row too short for one frame gets one all the same, for attention over nothing is not defined.
             heard = torch.arange(x.size(1), device=x.device) < samples.clamp(min=self.receptive_field)[:, None]

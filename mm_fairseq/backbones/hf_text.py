@@ -76,7 +76,8 @@ class HfText(Backbone):
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         x = x.masked_fill(padding_mask, 1)
         ids = torch.where(x < SPECIAL, self.special[x.clamp(max=SPECIAL - 1)], x - SPECIAL)
-        mask = (~padding_mask).long() if padding_mask.any() else None
+        padded = torch.compiler.is_exporting() or padding_mask.any()
+        mask = (~padding_mask).long() if padded else None
         out = self.net(input_ids=ids, attention_mask=mask, output_hidden_states=not self.hidden.last_only)
         return FeatureSeq(self.hidden.of(out).masked_fill(padding_mask[..., None], 0.0), padding_mask)
 

@@ -122,7 +122,7 @@ class Roberta(Backbone):
         encoder = self.encoder.sentence_encoder
         x, _ = encoder.forward_embedding(x.masked_fill(padding_mask, self.pad))
         x = x.masked_fill(padding_mask[..., None], 0.0).transpose(0, 1)  # T x B x C
-        mask = padding_mask if padding_mask.any() else None
+        mask = padding_mask if torch.compiler.is_exporting() or padding_mask.any() else None
         states = [x]
         for layer in self.layers():
             states.append(layer(states[-1], encoder_padding_mask=mask))

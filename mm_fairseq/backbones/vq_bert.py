@@ -60,6 +60,9 @@ class VqBert(Backbone):
             )
         return min(self.vq.longest_input(frames - ENDS), self.max_input)
 
+    def spans(self, frames: int, length: int) -> list[tuple[int, int] | None]:
+        return [None, *super().spans(max(0, frames - ENDS), length), None][:frames]
+
     def layers(self) -> list[nn.Module]:
         return self.bert.layers()
 

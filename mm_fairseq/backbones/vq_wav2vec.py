@@ -147,6 +147,9 @@ class VqWav2Vec(Backbone):
 @torch.no_grad()
 def _nearest(points: Tensor, book: Tensor) -> Tensor:
     """For each of (G, N, C) the number of the nearest of (G, V, C); the first of those that are equally near."""
+    if torch.compiler.is_exporting():  # what other formats have is products, of which doubles are exact enough
+        points, book = points.double(), book.double()
+        return (book.square().sum(-1)[:, None] - 2 * points @ book.transpose(1, 2)).argmin(-1)
     dtype = torch.promote_types(points.dtype, torch.float)
     # by matrix products it would be faster, and wrong where codes are close to each other
     return torch.cdist(points.to(dtype), book.to(dtype), compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)

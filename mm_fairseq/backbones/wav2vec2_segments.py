@@ -12,9 +12,11 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from ..modules.norm import masked_group_norm
-from ._windows import encode_windows, in_chunks, window_starts
+from ._windows import encode_windows, every_window, in_chunks, window_starts
+from .audio import frames_of
 from .base import BACKBONES, Backbone, FeatureSeq, feature_seq
 from .files import receptive_field
+from .wav2vec import run_block
 from .wav2vec2 import EXTRACTOR, Wav2Vec2
 
 FEATURES = ("conv", "transformer")
@@ -83,6 +85,10 @@ class Wav2Vec2Segments(Backbone):
     def longest_input(self, frames: int) -> int:
         return self.window + (frames - 1) * self.stride
 
+    def spans(self, frames: int, length: int) -> list[tuple[int, int] | None]:
+        starts = window_starts(length, self.window, self.stride)[:frames]
+        return [(start, min(length, start + self.window)) for start in starts]
+
     def layers(self) -> list[nn.Module]:
         return self.whole.layers() if self.features == "transformer" else []
 
@@ -98,6 +104,8 @@ class Wav2Vec2Segments(Backbone):
 
     def forward(self, x: Tensor, padding_mask: Tensor) -> FeatureSeq:
         samples = (~padding_mask).sum(1)
+        if torch.compiler.is_exporting():
+            return self._every_window(x, padding_mask, samples)
         lengths = samples.tolist()
         starts = [
             window_starts(length, self.window, self.stride) if length >= self.receptive_field else []
@@ -126,6 +134,34 @@ class Wav2Vec2Segments(Backbone):
                 end = max(first + 1, min(last + 1, self._frame(min(length, start + self.window))))
                 shares[row, number, first:end] = 1 / (end - first)
         return feature_seq(torch.bmm(shares, frames.x), counts)
+
+    def _every_window(self, x: Tensor, padding_mask: Tensor, samples: Tensor) -> FeatureSeq:
+        """The same, without a look at how long clips are: all windows at once, what is no clip's masked."""
+        windows = every_window(samples, x.size(1), self.window, self.stride, self.receptive_field)
+        if self.features == "transformer":
+            frames = self.whole(x, padding_mask)
+            last = (~frames.padding_mask).sum(1)[:, None] - 1  # B x 1
+            half, step = self.receptive_field // 2, self.step
+            ends = torch.minimum(samples[:, None], windows.starts + self.window)
+            first, end = (
+                (sample - half + step - 1).div(step, rounding_mode="floor").clamp(min=0)
+                for sample in (windows.starts, ends)
+            )
+            first = torch.minimum(first, last)
+            end = torch.maximum(first + 1, torch.minimum(last + 1, end))
+            places = torch.arange(frames.x.size(1), device=x.device)
+            seen = (places >= first[..., None]) & (places < end[..., None])
+            means = torch.bmm(seen.to(frames.x.dtype) / (end - first)[..., None], frames.x)
+            return feature_seq(means, windows.counts)
+        if self.normalize:
+            x = masked_group_norm(x.float()[:, None], samples, nn.GroupNorm(1, 1, affine=False))[:, 0]
+        x = windows.cut(x.to(next(self.feature_extractor.parameters()).dtype), self.window)[:, None]
+        sizes = windows.sizes[:, None].expand_as(windows.starts).flatten()
+        for block in self.feature_extractor.conv_layers:
+            sizes = frames_of(sizes, [(0, block[0].kernel_size[0], block[0].stride[0])])
+            x = run_block(block, x, sizes)
+        real = torch.arange(x.size(2), device=x.device) < sizes[:, None]
+        return windows.vectors(x.masked_fill(~real[:, None], 0.0).sum(2) / sizes[:, None])
 
     def _frame(self, sample: int) -> int:
         """The first frame whose centre is not before a sample."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
@@ -65,11 +65,27 @@ class BackboneOptions(FairseqDataclass):
     )
 
 
+class Attends(NamedTuple):
+    """Modules of an architecture that attend over the time of a modality, for explanations.
+
+    Attributes:
+        path: of these modules, a regular expression.
+        query: modality that asks, "" where it is none; groups of `path` as in `re.Match.expand`.
+        key: modality over whose time they attend, in the same way; "" where what is recorded says it.
+        first: of several queries position 0 alone is read.
+    """
+
+    path: str
+    query: str
+    key: str
+    first: bool = False
+
+
 class FusionModel(BaseFairseqModel):
     """Backbones, a fusion that the architecture defines, a head for each target.
 
-    A subclass sets `heads` and defines `fuse`; one whose fusion has public checkpoints sets `may_be_pretrained` and
-    defines `fusion_file`, `read_fusion` and `load_fusion`.
+    A subclass sets `heads`, says what `attends` and defines `fuse`; one whose fusion has public checkpoints sets
+    `may_be_pretrained` and defines `fusion_file`, `read_fusion` and `load_fusion`.
 
     Args:
         cfg: options; `cfg.backbone_args` says what the backbones are built from.
@@ -78,6 +94,8 @@ class FusionModel(BaseFairseqModel):
 
     heads: Heads
     may_be_pretrained: ClassVar[bool] = False
+    attends: ClassVar[tuple[Attends, ...]] = ()
+    """Of each modality, the first that has something to show is shown, in it the last layer."""
 
     def __init__(self, cfg: BackboneOptions, frames: Mapping[str, int]) -> None:
         super().__init__()
@@ -151,6 +169,10 @@ class FusionModel(BaseFairseqModel):
         fused, losses = self.fuse_with_losses(features)
         logits = self.heads(fused, augment.get("partner"), augment.get("share"))
         return {"logits": logits, "features": {"fused": fused}} | ({"losses": losses} if losses else {})
+
+    def in_front(self, modality: str) -> int:
+        """Positions that `fuse` puts in front of the frames of a modality before it attends to them."""
+        return 0
 
     def input_limits(self) -> dict[str, tuple[int, int]]:
         """Shortest and longest input of each modality in samples, tokens or frames; the dataset cuts longer ones."""

@@ -41,11 +41,12 @@ from torch import Tensor, nn
 
 from ..backbones import SAMPLE_RATE, FeatureSeq, Spec
 from ..errors import MMFairseqError
+from ..modules import dense_graph
 from ..modules.graph import adjacency, drawn, nearest_edges, padded, static_edges, temporal_edges, thinned, unpadded
 from ..modules.heads import Heads
 from ..modules.hetero import CROSS, ClipNorm, HeteroLayer, convolutions
 from ..modules.pooling import Pooling
-from ._base import BackboneOptions, FusionModel
+from ._base import Attends, BackboneOptions, FusionModel
 from ._checks import check_choice, check_least, check_modalities, check_probabilities, check_unused
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,11 @@ class AVGraph(FusionModel):
         MMFairseqError: a size is not possible, there is text, or torch_geometric is not installed.
     """
 
+    attends = (
+        Attends(r"readout\.([a-z]+)", "", r"\1"),
+        Attends(r"layers\.\d+\.between", "audio", "video"),
+    )
+
     def __init__(self, cfg: AVGraphConfig, outputs: dict[str, int]) -> None:
         fusing = _check(cfg)
         convolutions()
@@ -175,6 +181,8 @@ class AVGraph(FusionModel):
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
         masks = {name: each.padding_mask for name, each in features.items()}
+        if torch.compiler.is_exporting():
+            return self._fuse_dense(features, masks)
         counts = {name: (~mask).sum(1) for name, mask in masks.items()}
         x, edges = {}, {}
         for name, each in features.items():
@@ -186,6 +194,21 @@ class AVGraph(FusionModel):
                 edges[CROSS] = self._between(x, masks, counts)
             x = layer(x, edges)
         return torch.cat([self.readout[name](padded(x[name], masks[name]), masks[name]) for name in sorted(x)], 1)
+
+    def _fuse_dense(self, features: dict[str, FeatureSeq], masks: dict[str, Tensor]) -> Tensor:
+        """The same in evaluation, without lists of edges, whose length depends on values."""
+        x, seen = {}, {}
+        for name, each in features.items():
+            x[name] = self.project[name](self.norms[name](*each) if name in self.norms else each.x)
+            seen[name] = dense_graph.temporal(masks[name], *self.spans[name], self.self_loops)
+        for layer in self.layers:
+            if layer.cross and self.static_span:
+                seen[CROSS] = dense_graph.static(masks["video"], masks["audio"], self.static_span)
+            elif layer.cross:
+                states = (x["video"], x["audio"], masks["video"], masks["audio"])
+                seen[CROSS] = dense_graph.nearest(*states, *self.nearest)
+            x = dense_graph.run_layer(layer, x, seen)
+        return torch.cat([self.readout[name](x[name], masks[name]) for name in sorted(x)], 1)
 
     def _within(self, name: str, counts: Tensor) -> Tensor:
         """Edges within a modality."""

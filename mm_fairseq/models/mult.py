@@ -32,7 +32,7 @@ from ..errors import MMFairseqError
 from ..modules.crossmodal import CrossmodalFusion, Dropouts, ResidualLayer
 from ..modules.heads import Heads
 from ..modules.pooling import POOLINGS
-from ._base import BackboneOptions, FusionModel
+from ._base import Attends, BackboneOptions, FusionModel
 from ._checks import check_choice, check_least, check_probabilities, flag
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,12 @@ class CrossmodalMult(FusionModel):
         cfg: sizes; `cfg.backbone_args` says what the backbones are built from.
         outputs: target name to number of outputs.
     """
+
+    attends = (
+        Attends(r"fusion\.cross\.([a-z]+)_from_([a-z]+)\.layers\.\d+\.self_attn", r"\1", r"\2"),
+        Attends(r"fusion\.pooling\.([a-z]+)", "", r"\1"),
+        Attends(r"fusion\.memory\.([a-z]+)\.layers\.\d+\.self_attn", r"\1", r"\1"),
+    )
 
     def __init__(self, cfg: CrossmodalMultConfig, outputs: dict[str, int]) -> None:
         _check(cfg)

@@ -44,9 +44,11 @@ from ..modules.perceiver import (
     grid,
     projected_attention,
     space_to_depth,
+    token_weights,
 )
+from ..modules.recording import record, recording
 from . import _perceiver
-from ._base import FusionModel
+from ._base import Attends, FusionModel
 from ._checks import flag
 from ._perceiver import AUDIO_BANDS, BLOCK, IMAGE_BANDS
 from ._perceiver_options import PerceiverEmoConfig, check, fps_of, sizes_of
@@ -95,6 +97,7 @@ class PerceiverEmo(FusionModel):
     """
 
     may_be_pretrained = True
+    attends = (Attends(r"net\.encoder\.cross_attention\.attention\.self", "", ""),)
 
     def __init__(self, cfg: PerceiverEmoConfig, outputs: dict[str, int]) -> None:
         check(cfg)
@@ -178,9 +181,13 @@ class PerceiverEmo(FusionModel):
             frames = (real["audio"] * (self.fps / SAMPLE_RATE)).ceil().long()
         if "video" in real:
             frames = torch.where(real["video"] > 0, real["video"], frames)
+        if torch.compiler.is_exporting():
+            return self._every_window(features, real, frames), {}
         rows, begin = av_windows.starts(frames, self.window, self.eval_windows, self.training)
         size = 1 + sum(getattr(self, f"{name}_positions").size(0) for name in self._parts())
         step = len(rows) if self.training else max(1, MOST_TOKENS // size)
+        if recording():
+            self._record(features, real, rows, begin)
         labels, errors = [], []
         for row, first in zip(rows.split(step), begin.split(step), strict=True):
             label, error = self._windows(features, real, row, first)
@@ -191,15 +198,24 @@ class PerceiverEmo(FusionModel):
         mean = label.new_zeros(len(some), label.size(1)).index_add(0, rows, label) / count[:, None]
         return mean, {"reconstruction": self.weight * torch.cat(errors)} if errors else {}
 
+    def _every_window(self, features: dict[str, FeatureSeq], real: Mapping[str, Tensor], frames: Tensor) -> Tensor:
+        """What `fuse` gives, without a look at how many windows a clip has: all have as many, some of no weight."""
+        begin, there = av_windows.every_start(frames, self.window, self.eval_windows)
+        rows = torch.arange(begin.size(0), device=begin.device)[:, None].expand(begin.shape).flatten()
+        tokens, _ = self._cut(features, real, rows, begin.flatten())
+        label = self._decode(self._encode(list(tokens.values())), [self._query("label", None)])[:, 0]
+        label = label.unflatten(0, begin.shape).masked_fill(~there[..., None], 0.0)
+        return label.sum(1) / there.sum(1, keepdim=True)
+
     def _parts(self) -> list[str]:
         return [name for name in ("audio", "image") if name in self.net.input_preprocessor.padding]
 
-    def _windows(
+    def _cut(
         self, features: dict[str, FeatureSeq], real: Mapping[str, Tensor], rows: Tensor, begin: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """The decoded label of each window, (M, D), and the error of its reconstruction, (M)."""
-        windows: dict[str, tuple[Tensor, Tensor]] = {}  # what is decoded of a modality, and which of it is real
-        tokens, idle = [], 0.0
+    ) -> tuple[dict[str, Tokens], dict[str, tuple[Tensor, Tensor]]]:
+        """Tokens of windows, and what can be decoded of them, with a mask of what of it is real."""
+        tokens: dict[str, Tokens] = {}
+        windows: dict[str, tuple[Tensor, Tensor]] = {}
         if "audio" in features:
             x, mask = av_windows.resampled(
                 features["audio"].x[rows, :, 0],
@@ -209,21 +225,27 @@ class PerceiverEmo(FusionModel):
             )
             patch = self.sizes["samples_per_patch"]
             windows["audio"] = (x.unflatten(1, (-1, patch)), ~mask.unflatten(1, (-1, patch)))
-            tokens.append(self._tokens("audio", windows["audio"][0], mask.unflatten(1, (-1, patch)).all(2)))
+            tokens["audio"] = self._tokens("audio", windows["audio"][0], mask.unflatten(1, (-1, patch)).all(2))
         if "video" in features:
             x, mask = av_windows.cut(features["video"].x[rows], real["video"][rows], begin, self.window)
             x = x.unflatten(2, (3, self.side, self.side))
             windows["image"] = (x, ~mask)
-            tokens.append(
-                self._tokens("image", space_to_depth(x, BLOCK), mask.repeat_interleave(self.side**2 // BLOCK**2, 1))
-            )
+            mask = mask.repeat_interleave(self.side**2 // BLOCK**2, 1)
+            tokens["video"] = self._tokens("image", space_to_depth(x, BLOCK), mask)
         label = self.net.input_preprocessor.mask["label"]
-        everywhere = torch.zeros(len(rows), 1, dtype=torch.bool, device=label.device)
-        tokens.append(Tokens(label.expand(len(rows), 1, -1), label.new_zeros(0), everywhere))
+        everywhere = torch.zeros(rows.size(0), 1, dtype=torch.bool, device=label.device)
+        tokens["label"] = Tokens(label.expand(rows.size(0), 1, -1), label.new_zeros(0), everywhere)
         if self.text is not None:
-            tokens.append(self.text(features["text"].x[rows], features["text"].padding_mask[rows]))
-        kept = [each for each in tokens if not each.mask.all()]
-        for each in tokens:  # what nobody has is left out, but its parameters take part
+            tokens["text"] = self.text(features["text"].x[rows], features["text"].padding_mask[rows])
+        return tokens, windows
+
+    def _windows(
+        self, features: dict[str, FeatureSeq], real: Mapping[str, Tensor], rows: Tensor, begin: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The decoded label of each window, (M, D), and the error of its reconstruction, (M)."""
+        tokens, windows = self._cut(features, real, rows, begin)
+        kept, idle = [each for each in tokens.values() if not each.mask.all()], 0.0
+        for each in tokens.values():  # what nobody has is left out, but its parameters take part
             idle = idle + 0 * (each.padding.sum() + each.x[:, :1].sum()) if each.mask.all() else idle
         latents = self._encode(kept) + idle
         if not (self.training and self.weight):
@@ -255,6 +277,30 @@ class PerceiverEmo(FusionModel):
             for each in encoder.self_attends:
                 x = each(x)[0]
         return x
+
+    def _record(self, features: dict[str, FeatureSeq], real: Mapping[str, Tensor], rows: Tensor, begin: Tensor) -> None:
+        """Write down what the latents attend to, by frames of the clips, mean over the windows of each."""
+        layer = self.net.encoder.cross_attention.attention
+        attention, latents = layer.self, self.net.embeddings.latents
+        queries = attention.query(attention.layernorm1(latents))
+        parts = (attention.layernorm2, attention.key, attention.num_heads)
+        share = 1 / torch.bincount(rows, minlength=len(next(iter(real.values()))))
+        found: dict[str, Tensor] = {}  # B x 1 x T
+        for row, first in zip(rows.split(1), begin.split(1), strict=True):
+            tokens, _ = self._cut(features, real, row, first)
+            kept = {name: each for name, each in tokens.items() if not each.mask.all()}
+            for name, weights in zip(kept, token_weights(queries, list(kept.values()), *parts), strict=True):
+                if name == "label":
+                    continue
+                if name != "text":  # tokens of sound and pictures follow each other in time
+                    per_frame = weights.size(1) / self.window
+                    frame = ((torch.arange(weights.size(1), device=weights.device) + 0.5) / per_frame).long()
+                    weights = weights.new_zeros(1, int(begin.max()) + self.window).index_add(1, first + frame, weights)
+                if name not in found:
+                    found[name] = weights.new_zeros(len(share), 1, weights.size(1))
+                found[name][row] += share[row, None, None] * weights[:, None]
+        for name, weights in found.items():
+            record(attention, weights, modality=name, rate=0.0 if name == "text" else self.fps)
 
     def _query(self, name: str, positions: Tensor | None) -> Tensor:
         """Queries (n, Q) for points at `positions` (n, axes), or for the label."""

@@ -30,7 +30,7 @@ from ..modules.encoder import StreamEncoder
 from ..modules.fusion import CoAttention, InterModalFusion, ShallowFusion, Stream
 from ..modules.heads import Heads
 from ..modules.simple_fusion import GatedFusion, LateFusion, LowRankFusion
-from ._base import BackboneOptions, FusionModel
+from ._base import Attends, BackboneOptions, FusionModel
 from ._checks import check_least
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,11 @@ class SSLFusion(FusionModel):
         outputs: target name to number of outputs.
     """
 
+    attends = (
+        Attends(r"fusion\.cross\.([a-z]+)_from_([a-z]+)\.\d+(\.attention)?", r"\1", r"\2"),
+        Attends(r"encoders\.([a-z]+)\.layers\.\d+\.self_attn", r"\1", r"\1", first=True),
+    )
+
     def __init__(self, cfg: SSLFusionConfig, outputs: dict[str, int]) -> None:
         fusion = self.fusion_of(cfg)
         if fusion not in FUSIONS:
@@ -118,6 +123,9 @@ class SSLFusion(FusionModel):
     def fusion_of(cfg: SSLFusionConfig) -> str:
         """Which of FUSIONS the options ask for."""
         return cfg.fusion
+
+    def in_front(self, modality: str) -> int:
+        return int(modality in self.encoders)  # the start vector
 
     def fuse(self, features: dict[str, FeatureSeq]) -> Tensor:
         streams = {}

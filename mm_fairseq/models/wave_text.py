@@ -33,7 +33,7 @@ from ..modules.heads import Heads
 from ..modules.pooling import Pooling
 from ..modules.positions import sinusoid
 from ..modules.transformer import TransformerLayer, init_glorot
-from ._base import BackboneOptions, FusionModel
+from ._base import Attends, BackboneOptions, FusionModel
 from ._checks import check_least, check_modalities, check_probabilities
 
 MODALITIES = ("audio", "text")
@@ -101,6 +101,12 @@ class WaveText(FusionModel):
         MMFairseqError: a size is not possible, or there is video.
     """
 
+    attends = (
+        Attends(r"cross\.\d+\.self_attn", "text", "audio"),
+        Attends(r"encoders\.text\.layers\.\d+\.self_attn", "text", "text", first=True),
+        Attends(r"encoders\.audio\.layers\.\d+\.self_attn", "audio", "audio"),
+    )
+
     def __init__(self, cfg: WaveTextConfig, outputs: dict[str, int]) -> None:
         _check(cfg)
         super().__init__(cfg, {"audio": cfg.max_len_for_audio, "text": cfg.max_len_for_text})
@@ -140,7 +146,7 @@ class WaveText(FusionModel):
         for layer in self.cross:
             start = layer(start, masks["text"][:, :1], x["audio"], masks["audio"])
         silent = masks["text"].all(dim=1, keepdim=True)
-        if "audio" not in x or not silent.any():
+        if "audio" not in x or not (torch.compiler.is_exporting() or silent.any()):
             return start.squeeze(1)
         return torch.where(silent, self.pooling(x["audio"], masks["audio"]), start.squeeze(1))
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .recording import record, recording
 from .row_attention import by_rows, later, row_attention
 from .short_attention import short_attention, suits
 
@@ -58,6 +59,8 @@ def attend(
         (B, Tq, D); what stands in the padding means nothing.
     """
     dropout = module.dropout if module.training else 0.0
+    if recording():
+        record(module, attention_weights(module, query, key, query_mask, key_mask, causal), query_mask)
     if query.size(1) == 1:
         out = _attend_once(module, query[:, 0], key, key_mask)[:, None]
     elif not causal and suits((query, key), module.num_heads):
@@ -72,6 +75,33 @@ def attend(
         parts = [part for x in packed for part in x.split(module.embed_dim, dim=-1)]
         out = module.out_proj(_fused(parts, module.num_heads, query_mask, key_mask, dropout, causal))
     return out.masked_fill(key_mask.all(dim=1)[:, None, None], 0.0)
+
+
+@torch.no_grad()
+def attention_weights(
+    module: nn.MultiheadAttention,
+    query: Tensor,
+    key: Tensor,
+    query_mask: Tensor,
+    key_mask: Tensor,
+    causal: bool = False,
+) -> Tensor:
+    """The weights of `attend` without dropout, mean over the heads.
+
+    Args:
+        as there.
+
+    Returns:
+        (B, Tq, Tk), zeros for keys that are padding, and in rows without a key.
+    """
+    packed = [F.linear(*each) for each in _projections(module, query, key)]
+    q, k = [part for x in packed for part in x.split(module.embed_dim, dim=-1)][:2]
+    q, k = (x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for x in (q, k))  # B x H x T x d
+    hidden = key_mask[:, None]
+    if causal and query.size(1) > 1:
+        hidden = hidden | later(query_mask, key_mask)
+    scores = (q * module.head_dim**-0.5 @ k.transpose(2, 3)).masked_fill(hidden[:, None], float("-inf"))
+    return scores.softmax(-1).mean(1).masked_fill(key_mask.all(dim=1)[:, None, None], 0.0)
 
 
 def _projections(module: nn.MultiheadAttention, query: Tensor, key: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -36,6 +36,19 @@ def starts(frames: Tensor, window: int, count: int, draw: bool) -> tuple[Tensor,
     return torch.tensor(rows, device=frames.device), torch.tensor(flat, device=frames.device)
 
 
+def every_start(frames: Tensor, window: int, count: int) -> tuple[Tensor, Tensor]:
+    """The same as `starts` at evaluation, `count` windows for each clip whatever its length.
+
+    Returns:
+        first frames, and which of the windows are those of `starts`, both (B, count).
+    """
+    spare = (frames - window).clamp(min=0)[:, None]
+    number = torch.arange(count, device=frames.device)
+    own = (spare + 1).clamp(max=count)
+    even = (number * spare / (own - 1).clamp(min=1).double()).round().long()
+    return torch.where(own == 1, spare // 2, even), number < own
+
+
 def _even(most: int, count: int) -> list[int]:
     """`count` whole numbers from 0 to `most`; a single one in the middle."""
     return [most // 2] if count == 1 else [round(number * most / (count - 1)) for number in range(count)]
@@ -85,7 +98,8 @@ def resampled(x: Tensor, real: Tensor, begin: Tensor, samples: int, rate: float,
     origin = begin.double()[:, None] * given
     whole = origin.floor()
     part = origin - whole  # M x 1; as a rule the same for all, which then share their weights
-    times = (part[:1] if (part == part[:1]).all() else part) + steps * (given / rate)  # in samples of `x`
+    alike = not torch.compiler.is_exporting() and bool((part == part[:1]).all())
+    times = (part[:1] if alike else part) + steps * (given / rate)  # in samples of `x`
     nearest = times.floor().long()
     x = F.pad(x, (reach, reach + 2))  # zeros outside of the clip
     first = whole.long() + nearest  # of `x` as it is now, the first sample that counts

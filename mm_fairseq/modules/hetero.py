@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import MMFairseqError
 from .dropout import Dropout
+from .recording import record, recording
 
 CROSS = "cross"
 
@@ -116,4 +117,13 @@ class HeteroLayer(nn.Module):
         query = gat.lin_dst.weight.T @ gat.att_dst.flatten()
         scores = (sent * gat.att_src).sum(2), (target @ query)[:, None]
         weights = gat.edge_updater(edges, alpha=scores, edge_attr=None, size=(len(source), len(target)))
+        if recording():
+            record(gat, _dense(edges, weights[:, 0], len(target), len(source)))
         return gat.propagate(edges, x=(sent, None), alpha=weights, size=(len(source), len(target)))[:, 0] + gat.bias
+
+
+def _dense(edges: Tensor, weights: Tensor, targets: int, sources: int) -> Tensor:
+    """Weights of edges (E) as (1, targets, sources), all clips of a batch as one, zeros where there is no edge."""
+    out = weights.new_zeros(targets, sources)
+    out[edges[1], edges[0]] = weights
+    return out[None]

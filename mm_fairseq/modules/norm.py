@@ -20,12 +20,29 @@ def masked_group_norm(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
     """
     dtype = torch.promote_types(x.dtype, torch.float)  # half precision would not hold the sums
     weight, bias = (None if each is None else each.to(dtype) for each in (norm.weight, norm.bias))
+    if torch.compiler.is_exporting():
+        return _all_rows(x.to(dtype), lengths, norm.num_groups, weight, bias, norm.eps).to(x.dtype)
     out = torch.zeros_like(x)
     for row, length in enumerate(lengths.tolist()):
         if length:
             alone = x[row : row + 1, :, :length].to(dtype)
             out[row, :, :length] = torch.group_norm(alone, norm.num_groups, weight, bias, norm.eps)[0].type_as(x)
     return out
+
+
+def _all_rows(
+    x: Tensor, lengths: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """The same without a loop over rows, for a graph that must not know how many there are: slower."""
+    real = (torch.arange(x.size(2), device=x.device) < lengths[:, None])[:, None]  # B x 1 x T
+    parts = x.masked_fill(~real, 0.0).unflatten(1, (groups, -1))  # B x G x C / G x T
+    count = (lengths * parts.size(2)).clamp(min=1)[:, None, None, None]
+    centred = (parts - parts.sum((2, 3), keepdim=True) / count).masked_fill(~real[:, None], 0.0)
+    variance = centred.square().sum((2, 3), keepdim=True) / count
+    out = (centred * (variance + eps).rsqrt()).flatten(1, 2)
+    if weight is not None and bias is not None:
+        out = out * weight[:, None] + bias[:, None]
+    return out.masked_fill(~real, 0.0)
 
 
 class MaskedGroupNorm(nn.GroupNorm):

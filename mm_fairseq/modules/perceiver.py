@@ -5,6 +5,7 @@ are its own and P = C - W are learned and the same in each token of a modality.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -115,6 +116,8 @@ def folded_attention(
     folded = (folded - folded.mean(-1, keepdim=True)).flatten(0, 1)  # H N x C
     at_once = max(1, MOST // (folded.size(0) * sum(each.x.size(1) for each in tokens)))
     batch, found = tokens[0].x.size(0), []
+    if torch.compiler.is_exporting():  # how many rows there are is not known yet: all at once
+        batch, at_once = 1, sys.maxsize
     for start in range(0, batch, at_once):
         part = [Tokens(x[start : start + at_once], pad, mask[start : start + at_once]) for x, pad, mask in tokens]
         if recompute and torch.is_grad_enabled():
@@ -129,6 +132,33 @@ def folded_attention(
     return torch.cat([F.linear(x, weight) + share * bias for x, share, weight, bias in parts], dim=-1)
 
 
+@torch.no_grad()
+def token_weights(
+    queries: Tensor, tokens: Sequence[Tokens], norm: nn.LayerNorm, key: nn.Linear, heads: int
+) -> list[Tensor]:
+    """Weights of `folded_attention` and `projected_attention`, by projecting every token, mean over queries and heads.
+
+    Args:
+        as there.
+
+    Returns:
+        (B, T) of each modality, all of which together give 1 in a row; zeros in the padding.
+    """
+    sizes = [each.x.size(1) for each in tokens]
+    per_head = queries.unflatten(1, (heads, -1)).transpose(0, 1) * (queries.size(1) // heads) ** -0.5  # H x N x d
+    found = []
+    for row in range(tokens[0].x.size(0)):  # one by one, and some queries at a time: all weights are too many
+        part = [Tokens(x[row : row + 1], pad, mask[row : row + 1]) for x, pad, mask in tokens]
+        keys = key(norm(torch.cat([each.whole() for each in part], dim=1)))[0].unflatten(1, (heads, -1))
+        mask = torch.cat([each.mask for each in part], dim=1)
+        pieces = per_head.split(max(1, MOST // (heads * sum(sizes))), dim=1)
+        weights = [
+            (piece @ keys.permute(1, 2, 0)).masked_fill(mask, float("-inf")).softmax(-1).sum((0, 1)) for piece in pieces
+        ]
+        found.append(torch.stack(weights).sum(0) / (heads * queries.size(0)))
+    return list(torch.stack(found).split(sizes, dim=1))
+
+
 def _means(folded: Tensor, tokens: Sequence[Tokens], eps: float, dropout: float) -> Tensor:
     """Means of tokens divided by their deviation, by the weights of each query, and the sum of the weights."""
     scaled, scores = [], []
@@ -138,7 +168,8 @@ def _means(folded: Tensor, tokens: Sequence[Tokens], eps: float, dropout: float)
         keys = torch.cat([x, x.new_ones(()).expand(*x.shape[:2], 1)], dim=-1) * share  # B x T x (W + 1)
         query = torch.cat([folded[:, :own], folded[:, own:] @ padding[:, None]], dim=-1)
         score = query @ keys.transpose(1, 2)  # B x H N x T
-        scores.append(score.masked_fill(mask[:, None], float("-inf")) if mask.any() else score)
+        padded = torch.compiler.is_exporting() or mask.any()
+        scores.append(score.masked_fill(mask[:, None], float("-inf")) if padded else score)
         scaled.append(keys)
     weights = torch.cat(scores, dim=-1).softmax(-1)
     weights = Dropout(dropout)(weights) if dropout else weights

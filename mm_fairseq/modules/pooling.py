@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MMFairseqError
+from .recording import record, recording
 
 POOLINGS = ("average", "last", "attentive")
 
@@ -39,6 +40,8 @@ class Pooling(nn.Module):
         else:
             scores = self.score(x).squeeze(-1) if self.how == "attentive" else torch.zeros_like(x[..., 0])
             weights = scores.masked_fill(padding_mask & ~empty[:, None], float("-inf")).softmax(-1)  # B x T
+            if self.how == "attentive" and recording():
+                record(self, weights.masked_fill(empty[:, None], 0.0)[:, None])
             out = torch.bmm(weights[:, None], x.masked_fill(padding_mask[..., None], 0.0)).squeeze(1)
         return out.masked_fill(empty[:, None], 0.0)
 

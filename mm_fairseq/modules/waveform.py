@@ -9,13 +9,15 @@ QUIET = 1e-5  # a third of the step of 16-bit samples: what is added to the devi
 
 def real_samples(padding_mask: Tensor) -> Tensor:
     """How many samples of each row (B) are real; of a mask that is as long as audio, torch's own sum takes longest."""
+    if torch.compiler.is_exporting():  # other formats know no such view
+        return (~padding_mask).sum(1, dtype=torch.int32)
     return padding_mask.size(1) - padding_mask.view(torch.uint8).sum(1, dtype=torch.int32)
 
 
 def normalised(x: Tensor, padding_mask: Tensor) -> Tensor:
     """Samples (B, T) at zero mean and unit variance over the real ones of each row; zeros in the padding."""
     count = real_samples(padding_mask)[:, None]
-    padded = bool((count < x.size(1)).any())
+    padded = torch.compiler.is_exporting() or bool((count < x.size(1)).any())
     count = count.clamp(min=1)
     x = x.float().masked_fill(padding_mask, 0.0) if padded else x.float()
     x = x - x.sum(1, keepdim=True) / count
