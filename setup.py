@@ -14,6 +14,9 @@ GRAPH = ["torch_geometric>=2.7,<3"]
 SLURM = ["submitit>=1.5.3,<2"]
 RAY = ["ray>=2.50,<3"]
 HDF5 = ["h5py>=3.12"]
+# python-multipart bounds the headers of a part since 0.0.27 (CVE-2026-42561); 0.0.34 is the one that is tested
+SERVE = ["fastapi>=0.115", "uvicorn>=0.34", "python-multipart>=0.0.34"]
+EXPORT = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 
 setup(
     name="mm-fairseq",
@@ -25,7 +28,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["mm_fairseq", "mm_fairseq.*"]),
-    package_data={"mm_fairseq": ["py.typed", "report/templates/*"]},
+    package_data={"mm_fairseq": ["py.typed", "report/templates/*", "inference/server/page/*"]},
     install_requires=[
         # torch, torchaudio and torchvision only work as one matched set.
         "torch==2.11.*",
@@ -49,6 +52,7 @@ setup(
         "matplotlib>=3.9",
         "PyYAML>=6",
         "rich>=13",
+        "safetensors>=0.6",
         "tensorboardX>=2.6",
         "tqdm>=4.66",
     ],
@@ -62,6 +66,8 @@ setup(
         "perceiver": HF,
         "slurm": SLURM,
         "ray": RAY,
+        "serve": SERVE,
+        "export": EXPORT,
         "dev": [
             *HF,
             *GRAPH,
@@ -70,8 +76,15 @@ setup(
             *PANDAS,
             *RAY,
             *SLURM,
+            *SERVE,
+            *EXPORT,
+            "httpx>=0.27",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",
             "mypy>=1.15",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "playwright>=1.50",
             "pre-commit>=4",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
