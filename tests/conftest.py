@@ -61,6 +61,16 @@ def roberta_data_bin(data_bin, checkpoints, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory):
+    """A toy corpus of clips and a tiny model of each architecture, made as asked for. Not to be written to."""
+    from small_models import SmallModels
+
+    models = SmallModels(tmp_path_factory.mktemp("small"))
+    yield models
+    models.close()
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
     """Every device that code must run on."""

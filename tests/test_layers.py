@@ -46,10 +46,11 @@ ALLOWED: dict[str, set[str]] = {
     | {"checkpoints", "versions", "metrics", "baselines", "datasets", "databin", "backbones", "models"}
     | {"fairseq_compat", "untrusted"},
     "inference": CONTRACTS
-    | {"metrics", "media", "databin", "datasets", "backbones", "models", "tasks", "fairseq_compat"},
+    | {"metrics", "media", "databin", "datasets", "backbones", "modules", "models", "tasks", "fairseq_compat"}
+    | {"checkpoints", "preprocessing", "untrusted", "tables", "versions"},
     "evaluation": {"errors", "atomic", "checkpoints", "versions", "tables", "metrics", "resampling"}
     | {"report", "databin", "backbones"},
-    "__init__": {"fairseq_compat", "criterions", "models", "tasks"},
+    "__init__": {"fairseq_compat", "criterions", "models", "tasks", "inference"},
 }
 ALLOWED["cli"] = {*ALLOWED, "__init__"}
 ALLOWED["__main__"] = {"cli"}

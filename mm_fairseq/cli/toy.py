@@ -1,9 +1,12 @@
 """`mm-fairseq toy`: write a small synthetic corpus or small checkpoints, in the real formats."""
 
 import argparse
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from ._tables import show
 
 # Module of `toy`: utterances by default, the least number, and what the help says.
 CORPORA = {
@@ -22,6 +25,14 @@ CORPORA = {
     "table": (100, 20, "as somebody's own table: csv and wav"),
     "lists": (100, 20, "as the lists of the original trimodal system: tsv lists, label files, wav, txt, mp4"),
     "features": (300, 30, "as the feature files of MulT and MMSA: pickles of text, audio and vision"),
+}
+RAW = {"table": "table.csv", "features": "mult_aligned.pkl"}  # below OUT, where it is not OUT itself
+PREPARE = {  # options of `mm-fairseq prepare` for these
+    **dict.fromkeys(
+        ("iemocap", "fluent_speech_commands", "korean_vat", "crema_d", "ravdess", "meld", "cmu_mosei", "cmu_mosi"),
+        ("--accept-counts",),
+    ),
+    "table": ("--columns", "audio=file,text=words,speaker=speaker,split=part", "--target", "emotion=feeling"),
 }
 FORMS = {
     "cmu_mosei": ("raw", "mmsa", "features"),
@@ -68,4 +79,16 @@ def run(args: argparse.Namespace) -> int:
     if args.kind in FORMS:
         given["form"] = args.form
     written.write(args.out, *([args.utterances] if args.kind in CORPORA else []), args.seed, **given)
+    show(told(args))
     return 0
+
+
+def told(args: argparse.Namespace) -> str:
+    """What was written where, and the command that goes on with it."""
+    if args.kind == "checkpoints":
+        path = args.out / "wav2vec" / "wav2vec.pt"
+        return f"{args.out}: small checkpoints; each names a backbone, as --audio-backbone wav2vec:{path}"
+    name = RAW.get(args.kind, "Processed/unaligned_50.pkl" if getattr(args, "form", "") == "features" else "")
+    words = ["mm-fairseq", "prepare", args.kind, str(args.out / name), f"{args.out}-prepared"]
+    what = f"{args.out}: {args.utterances} utterances {CORPORA[args.kind][2]}"
+    return f"{what}; next: {shlex.join([*words, *PREPARE.get(args.kind, ())])}"

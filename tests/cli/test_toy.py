@@ -1,3 +1,4 @@
+import shlex
 from importlib import import_module
 
 import pytest
@@ -45,6 +46,24 @@ def test_corpora_with_pictures_take_utterances_and_seed(tmp_path, monkeypatch, c
     assert asked == [(tmp_path / "a", 70, 4)]
 
 
+LONG = "ravdess", "crema_d"  # to write
+PLAIN = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in toy.CORPORA]
+
+
+@pytest.mark.parametrize("corpus", [*PLAIN, "cmu_mosi --form mmsa", "cmu_mosei --form features"])
+def test_the_command_that_is_told_goes_on_with_it(tmp_path, capsys, corpus):
+    corpus, *form = corpus.split()
+    least = toy.CORPORA[corpus][1] if form[1:] != ["features"] else toy.CORPORA["features"][1]
+    raw = tmp_path / "in a folder"
+    assert main(["toy", corpus, str(raw), "--utterances", str(least), *form]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{raw}: {least} utterances as ")
+    command = shlex.split(line.rpartition("; next: ")[2])
+    assert command[:3] == ["mm-fairseq", "prepare", corpus]
+    assert main(command[1:]) == 0
+    assert (tmp_path / "in a folder-prepared" / "manifest.tsv").is_file()
+
+
 def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
     assert main(["toy", "iemocap", str(tmp_path / "a"), "--utterances", "3"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
@@ -53,8 +72,11 @@ def test_a_bad_number_is_one_line_on_stderr(tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
-def test_checkpoints_takes_a_folder_and_a_seed(tmp_path):
+def test_checkpoints_takes_a_folder_and_a_seed(tmp_path, capsys):
     assert main(["toy", "checkpoints", str(tmp_path), "--seed", "2"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (tmp_path / "wav2vec" / "wav2vec.pt").is_file()
+    assert line.endswith(f" --audio-backbone wav2vec:{tmp_path}/wav2vec/wav2vec.pt")
     names = ["bert_kmeans", "fabnet", "r3d_18", "roberta", "roberta_args", "vq_wav2vec", "wav2vec", "wav2vec2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 

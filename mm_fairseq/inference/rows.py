@@ -1,0 +1,113 @@
+"""A clip as a row of a manifest, after a look at what was given of it."""
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from reprlib import repr as short
+
+import numpy as np
+
+from ..errors import MMFairseqError
+from ..manifest import Medium, Utterance
+from .checks import check_number, is_number
+from .clips import Clip, medium_of
+
+_MOST_RATE = 768_000  # Hz
+_RECORDINGS = {"audio": "sampling_rate", "video": "fps"}
+
+
+@dataclass(frozen=True)
+class Row(Utterance):
+    """A row whose files are known: what is behind the name of one was read already."""
+
+    media: Mapping[str, Medium] = field(default_factory=dict)
+
+    def medium(self, modality: str) -> Medium | None:
+        return self.media.get(modality)
+
+
+def called(clip: Clip) -> str:
+    """The beginning of a message."""
+    return f"{clip.id}: " if clip.id else ""
+
+
+def row_of(clip: Clip, stack: ExitStack) -> Row:
+    """As a manifest has it; bytes lie in a file as long as `stack` is open.
+
+    Raises:
+        MMFairseqError: something of it is no clip, by its type or its value.
+    """
+    try:
+        _check(clip)
+        media = {name: found for name in _RECORDINGS if (found := _medium(name, clip, stack))}
+        features = clip.features
+        return Row(
+            clip.id,
+            text=clip.text or "",
+            features="" if features is None or isinstance(features, Mapping) else _absolute("features", features),
+            audio=media["audio"].path if "audio" in media else "",
+            video=media["video"].path if "video" in media else "",
+            media=media,
+        )
+    except MMFairseqError as error:
+        raise MMFairseqError(f"{called(clip)}{error}") from error
+
+
+def _check(clip: Clip) -> None:
+    start, end = clip.start, clip.end
+    given = [each for each in (start, end) if each is not None]
+    if not all(is_number(each) and math.isfinite(each) for each in given) or not (
+        0 <= (start or 0.0) < (math.inf if end is None else end)
+    ):
+        raise MMFairseqError(f"start {short(start)}, end {short(end)}: expected 0 <= start < end, in seconds")
+    if not isinstance(clip.text, str | None):
+        raise MMFairseqError(f"text: {_kind(clip.text)}; expected a str")
+    for name, rate in _RECORDINGS.items():
+        source, value = getattr(clip, name), getattr(clip, rate)
+        if not isinstance(source, str | os.PathLike | bytes | np.ndarray | None):
+            raise MMFairseqError(f"{name}: {_kind(source)}; expected a path, bytes, or an array of NumPy")
+        if value is None:
+            continue
+        if not isinstance(source, np.ndarray):
+            told = f"is of {name} in an array; a file says it itself"
+            raise MMFairseqError(f"{rate} {short(value)} {told}")
+        check_number(f"{name}: {rate}", value, _MOST_RATE)
+    features = clip.features
+    if isinstance(features, Mapping):
+        for name, x in features.items():
+            if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
+                raise MMFairseqError(f"features of {short(name)}: {_kind(x)}; expected an array of NumPy, of numbers")
+    elif not isinstance(features, str | os.PathLike | None):
+        raise MMFairseqError(f"features: {_kind(features)}; expected arrays by modality, or the path of an .npz")
+
+
+def _kind(value: object) -> str:
+    told = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+    return f"{type(value).__module__}.{type(value).__qualname__}{told}".removeprefix("builtins.")
+
+
+def _medium(name: str, clip: Clip, stack: ExitStack) -> Medium | None:
+    source = getattr(clip, name)
+    start, end = (None if each is None else float(each) for each in (clip.start, clip.end))
+    if source is None or isinstance(source, np.ndarray):
+        return None
+    if isinstance(source, bytes):
+        file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="clip-"))  # noqa: SIM115
+        file.write(source)
+        file.flush()
+        return Medium(file.name, start, end)
+    return medium_of(_absolute(name, source), start, end)
+
+
+def _absolute(name: str, path: str | os.PathLike) -> str:
+    try:
+        if b"\0" in os.fsencode(path):
+            raise MMFairseqError(f"{name}: the name of a file {short(os.fsdecode(path))} has a NUL in it")
+    except UnicodeEncodeError as error:
+        raise MMFairseqError(f"{name}: the name of a file {short(path)} cannot be encoded") from error
+    if not os.fspath(path):
+        raise MMFairseqError(f"{name}: the name of a file is empty")
+    return os.path.abspath(os.fsdecode(path))

@@ -1,0 +1,334 @@
+"""`mm-fairseq predict`: clips, manifests and long recordings, good ones and bad ones, as a person would ask."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from long_recordings import RATE, noise, write
+
+from mm_fairseq.cli import _segments, main
+from mm_fairseq.cli.predict import _Explained
+from mm_fairseq.errors import MMFairseqError
+from mm_fairseq.inference import EmotionModel, explain, sources
+from mm_fairseq.inference.segments import FILES, PART
+from mm_fairseq.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_models):
+    """Of sound and words."""
+    return small_models.checkpoint("wave_text")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    soundfile.write(folder / "a.wav", noise(2), RATE)
+    soundfile.write(folder / "b.mp3", noise(3).astype(np.float32) / 32768, RATE)
+    soundfile.write(folder / "long.wav", noise(23), RATE)
+    write(folder / "c.mov", 2)
+    (folder / "bad.mp4").write_bytes(b"no film" * 1000)
+    return folder
+
+
+@pytest.fixture
+def ask(checkpoint, files, capsys, monkeypatch):
+    """Run the command in the folder of files; gives status, output and errors."""
+    monkeypatch.chdir(files)
+
+    def call(*words, of=checkpoint):
+        capsys.readouterr()  # of a training, if one was needed
+        status = main(["predict", "--checkpoint", str(of), *map(str, words)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def lines(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_one_clip_as_a_table(ask):
+    status, out, err = ask("a.wav", "--text", "how nice")
+    assert (status, err) == (0, "")
+    assert "a.wav (audio, text; 2.00 s)" in out
+    assert out.count("0.") >= 3
+    assert "note" not in out
+
+
+def test_json_is_what_the_model_says(ask, small_models):
+    status, out, err = ask("a.wav", "--text", "how nice", "--json")
+    expected = small_models.model("wave_text").predict(audio="a.wav", text="how nice")
+    assert (status, err) == (0, "")
+    assert lines(out) == [expected.to_json() | {"id": "a.wav"}]
+    _, out, _ = ask("a.wav", "--json", "--top-k", 2, "--start", 0.5, "--end", 1.5)
+    expected = small_models.model("wave_text").predict(audio="a.wav", start=0.5, end=1.5, top_k=2)
+    assert lines(out) == [expected.to_json() | {"id": "a.wav"}]
+
+
+def test_a_training_and_a_saved_folder(ask, checkpoint, small_models, tmp_path):
+    small_models.model("wave_text").save_pretrained(tmp_path / "saved")
+    answers = [ask("a.wav", "--json", of=of)[1] for of in (checkpoint, checkpoint.parent, tmp_path / "saved")]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_sound_alone_is_no_video_that_lacks_pictures(ask, small_models):
+    _, out, _ = ask("a.wav", "b.mp3", "c.mov", "--json", of=small_models.checkpoint("perceiver_emo"))
+    found = lines(out)
+    assert [each["modalities"] for each in found] == [["audio"], ["audio"], ["audio", "video"]]
+    assert [note["code"] for each in found for note in each["notes"]] == ["no_face"]
+
+
+def test_sound_from_elsewhere(ask, small_models):
+    _, out, _ = ask("c.mov", "--audio", "b.mp3", "--json", of=small_models.checkpoint("perceiver_emo"))
+    assert lines(out)[0]["modalities"] == ["audio", "video"]
+    assert lines(out)[0]["seconds"] == pytest.approx(3, abs=0.1)
+    _, out, _ = ask("--audio", "b.mp3", "--json")
+    assert lines(out)[0]["id"] == "b.mp3"
+
+
+def test_modalities_withheld(ask):
+    _, out, _ = ask("a.wav", "--text", "how nice", "--no-audio", "--json")
+    assert lines(out)[0]["modalities"] == ["text"]
+    status, _, err = ask("a.wav", "--no-audio", "--no-text")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the model reads audio, text" in err
+
+
+def test_bad_ones_among_several(ask):
+    status, out, err = ask("a.wav", "bad.mp4", "none.wav", "b.mp3", "--json")
+    assert status == 1
+    assert [each["id"] for each in lines(out)] == ["a.wav", "b.mp3"]
+    assert "error: bad.mp4: no modality is left" in err
+    assert "none.wav: no such file" in err
+    assert "2 of 4 clips could not be answered" in err
+    status, out, err = ask("a.wav", "bad.mp4")
+    assert status == 1
+    assert "a.wav" in out
+    status, out, err = ask("bad.mp4")
+    assert (status, out) == (2, "")
+
+
+def test_one_that_has_no_answer_or_explanation_ends_no_run(ask, tmp_path, monkeypatch):
+    scores, real = EmotionModel.scores, explain.explain
+
+    def no_number(self, inputs):
+        if any(each.id == "b.mp3" for each in inputs):
+            raise MMFairseqError("b.mp3: not a finite number")
+        return scores(self, inputs)
+
+    def no_reason(model, inputs):
+        if inputs.id == "c.mov":
+            raise MMFairseqError("no reason")
+        return real(model, inputs)
+
+    monkeypatch.setattr(EmotionModel, "scores", no_number)
+    monkeypatch.setattr(explain, "explain", no_reason)
+    words = ["b.mp3", "c.mov", "a.wav", "--output", tmp_path / "o.jsonl", "--explain", tmp_path / "why"]
+    status, _, err = ask(*words)
+    assert status == 1
+    assert [each["id"] for each in lines((tmp_path / "o.jsonl").read_text())] == ["c.mov", "a.wav"]
+    assert "error: b.mp3: not a finite number\n" in err
+    assert "error: c.mov: not explained: no reason\n" in err
+    assert "1 of 3 clips could not be answered\n" in err
+    assert "1 of 3 clips could not be explained\n" in err
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {"a.wav.json", "a.wav.png"}
+    for each in ("b.mp3", "c.mov"):
+        assert ask(each, "--explain", tmp_path / "why")[0] == 2
+
+
+def test_one_that_cannot_even_be_looked_at_ends_no_run(ask, monkeypatch):
+    def crash(path):
+        if "b.mp3" in path:
+            os.abort()
+        return False
+
+    monkeypatch.setattr(sources, "has_pictures", crash)
+    status, out, _ = ask("a.wav", "b.mp3", "a.wav", "x" * 100_000, "--json")
+    assert status == 1
+    assert [each["id"] for each in lines(out)] == ["a.wav", "b.mp3", "a.wav"]
+
+
+def test_a_part_of_a_file(ask, small_models, files):
+    of = small_models.checkpoint("perceiver_emo")
+    (found,) = lines(ask("c.mov#t=0.5,1.5", "--json", of=of)[1])
+    assert found["modalities"] == ["audio", "video"]
+    assert found["seconds"] == pytest.approx(1, abs=0.01)
+
+
+def test_names_of_explanations(tmp_path):
+    explained = _Explained(tmp_path)
+    assert [explained._named(each) for each in ("a-2", "a", "./a", "A", "", "//", "\uac00" * 80)] == [
+        *("a-2", "a", "a-3", "A-4", "clip", "clip-2", "\uac00" * 66)
+    ]
+
+
+def test_a_manifest_keeps_ids_and_order(ask, small_models, tmp_path):
+    rows = Manifest.read(small_models.prepared / "manifest.tsv").utterances
+    out = tmp_path / "answers.jsonl"
+    status, told, _ = ask("--manifest", small_models.prepared, "--batch-size", 3, "--output", out)
+    assert (status, told) == (0, "")
+    found = lines(out.read_text())
+    assert [each["id"] for each in found] == [row.id for row in rows]
+    clip = {each.id: each for each in small_models.clips()}[rows[7].id]
+    alone = small_models.model("wave_text").predict(video=clip.video, text=clip.text)
+    assert [each["label"] for each in found[7]["targets"]["emotion"]] == [each["label"] for each in alone]
+    assert found[7]["targets"]["emotion"][0]["score"] == pytest.approx(alone[0]["score"], abs=1e-5)
+    _, told, _ = ask("--manifest", small_models.prepared / "manifest.tsv", "--split", "test", "--json")
+    assert [each["id"] for each in lines(told)] == [row.id for row in rows if row.split == "test"]
+
+
+def test_lists_of_a_protocol(ask, tmp_path):
+    head = "id split speaker session dialogue turn start end audio video text"
+    rows = [f"{name}\t\t\t\t\t\t\t\ta.wav\t\thello" for name in "xyz"]
+    folder = tmp_path / "prepared"
+    (folder / "splits" / "by_actor" / "2").mkdir(parents=True)
+    (folder / "splits" / "by_actor" / "2" / "test").write_text("z\nx\n")
+    text = "\n".join([f"# root={os.getcwd()}", head.replace(" ", "\t"), *rows]) + "\n"
+    (folder / "manifest.tsv").write_text(text)
+    _, out, _ = ask("--manifest", folder, "--split", "by_actor/2/test", "--json")
+    assert [each["id"] for each in lines(out)] == ["x", "z"]
+    status, _, err = ask("--manifest", folder, "--split", "dev")
+    assert status == 2
+    assert "no utterances of the split 'dev'; there are by_actor/2/test" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "nothing to answer for: give a CLIP, --audio, --text or --manifest; this model reads audio, text"),
+        (["--text", "  "], "nothing to answer for"),
+        (["a.wav", "b.mp3", "--text", "x"], "--text is of one clip"),
+        (["a.wav", "b.mp3", "--audio", "x"], "--audio is of one clip"),
+        (["a.wav", "--manifest", "m.tsv"], "--manifest says itself"),
+        (["--manifest", "m.tsv"], "no such manifest"),
+        (["a.wav", "--split", "test"], "--split is of --manifest"),
+        (["a.wav", "--hop", 1], "--hop is of --window"),
+        (["a.wav", "--out", "x"], "--out is of --window"),
+        (["a.wav", "--window", 5], "--window needs --out"),
+        (["a.wav", "--window", 5, "--out", "o", "--text", "x"], "words have no times: give them as --subtitles FILE"),
+        (["a.wav", "--window", 5, "--out", "o", "--json"], "--json does not go with --window"),
+        (["a.wav", "--window", 5, "--out", "o", "--top-k", 2], "--top-k does not go with --window"),
+        (["a.wav", "b.mp3", "--window", 5, "--out", "o"], "--window is for one recording, not 2"),
+        (["a.wav", "--window", 5, "--hop", 6, "--out", "o"], "the hop must be above 0 and not above the window"),
+        (["bad.mp4", "--window", 5, "--out", "o"], "not an audio or video file"),
+        (["none.mp4", "--window", 5, "--out", "o"], "no such file"),
+        (["a.wav", "--window", 5, "--out", "o", "--no-audio"], "neither sound nor pictures"),
+        (["a.wav", "--window", 5, "--out", "o", "--subtitles", "bad.mp4"], "no subtitles"),
+        (["a.wav", "--top-k", 0], "--top-k 0: at least 1"),
+        (["a.wav", "--batch-size", 0], "--batch-size 0: at least 1"),
+        (["a.wav", "--start", 3, "--end", 2], "from 3 s to 2 s: no span of a clip"),
+        (["a.wav", "--start", "inf"], "from inf s to the end: no span"),
+        (["a.wav", "--window", 5, "--out", "o", "--end", "inf"], "from 0 s to inf s: no span"),
+        (["a.wav", "--max-seconds", 0], "--max-seconds 0.0: a number above 0, at most 1,000,000"),
+        (["a.wav", "--max-seconds", "inf"], "--max-seconds inf"),
+        (["a.wav", "--max-seconds", "nan"], "--max-seconds nan"),
+        (["a.wav", "--max-seconds", 1], "--window and --hop, or --max-seconds"),
+        (["a.wav", "--device", "abacus"], "device 'abacus'"),
+        (["a.wav", "--device", "meta"], "device 'meta': expected cpu"),
+    ],
+)
+def test_what_cannot_be_asked(ask, files, words, told):
+    status, out, err = ask(*words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert told in err
+    assert not (files / "o" / "segments.json").exists()
+
+
+def test_no_checkpoint(ask, tmp_path):
+    status, _, err = ask("a.wav", of=tmp_path)
+    assert status == 2
+    assert "checkpoint_best.pt" in err
+
+
+def test_segments(ask, small_models, tmp_path):
+    (tmp_path / "a.srt").write_text("1\n00:00:06,000 --> 00:00:07,000\nhow nice\n")
+    status, out, err = ask(
+        "long.wav", "--window", 5, "--hop", 2, "--out", tmp_path / "o", "--subtitles", tmp_path / "a.srt"
+    )
+    assert (status, err) == (0, "")
+    assert "10 windows from 0 s to 23 s" in out
+    assert {path.name for path in (tmp_path / "o").iterdir()} == set(FILES)
+    found = json.loads((tmp_path / "o" / "segments.json").read_text())
+    assert [each["start"] for each in found] == list(range(0, 19, 2))
+    assert [each["start"] for each in found if "text" in each["modalities"]] == [2, 4, 6]
+    alone = small_models.model("wave_text").predict(audio="long.wav", text="how nice", start=4, end=9)
+    scores = {each["label"]: each["score"] for each in alone}
+    assert found[2]["scores"]["emotion"] == pytest.approx(scores, abs=1e-5)
+
+
+def test_an_interrupted_recording_goes_on(ask, tmp_path, monkeypatch):
+    words = ["long.wav", "--window", 5, "--hop", 2, "--batch-size", 2]
+    assert ask(*words, "--out", tmp_path / "whole")[0] == 0
+    whole = _segments.segments
+
+    def torn(*args):
+        for number, segment in enumerate(whole(*args)):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield segment
+
+    monkeypatch.setattr(_segments, "segments", torn)
+    status, _, err = ask(*words, "--out", tmp_path / "o")
+    assert status == 130
+    assert "4 of 10 windows are kept: the same command goes on from there" in err
+    assert [path.name for path in (tmp_path / "o").iterdir()] == [PART]
+    monkeypatch.setattr(_segments, "segments", whole)
+    status, _, err = ask(*words, "--out", tmp_path / "o")
+    assert (status, err) == (0, f"{tmp_path}/o: 4 of 10 windows are there already\n")
+    for name in ("segments.json", "segments.csv", "segments.vtt"):
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    (tmp_path / "o" / PART).write_bytes(b'{"window": 4}\n{}\n')
+    _, _, err = ask(*words, "--out", tmp_path / "o")
+    assert "begun anew; other than in the interrupted run:" in err
+
+
+def test_what_else_lies_beside_a_model_changes_nothing(small_models, tmp_path):
+    small_models.model("wave_text").save_pretrained(tmp_path)
+    with EmotionModel.from_pretrained(tmp_path) as model:
+        before = _segments._sum(*_segments._model_files(model))
+        (tmp_path / ".cache").mkdir()
+        (tmp_path / "README.md").write_text("a model")
+        assert _segments._sum(*_segments._model_files(model)) == before
+        (tmp_path / next(iter(model.state["tokenizer"]))).write_bytes(b"other words")
+        assert _segments._sum(*_segments._model_files(model)) != before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_run_goes_on(checkpoint, files, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(600), RATE)
+    words = [sys.executable, "-m", "mm_fairseq", "predict", "--checkpoint", checkpoint, tmp_path / "a.wav"]
+    words = [*map(str, words), "--window", "5", "--hop", "1", "--out", str(tmp_path / "o")]
+    process = subprocess.Popen(words)
+    part = tmp_path / "o" / PART
+    while not part.exists() or part.read_bytes().count(b"\n") < 50:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in (tmp_path / "o").iterdir()] == [PART]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert "of 596 windows are there already" in done.stderr
+    found = json.loads((tmp_path / "o" / "segments.json").read_text())
+    assert [each["start"] for each in found] == list(range(596))
+
+
+def test_explanations(ask, tmp_path):
+    status, out, err = ask("a.wav", "c.mov", "--explain", tmp_path / "why", "--json")
+    assert status == 0
+    assert len(lines(out)) == 2
+    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == [
+        "a.wav.json",
+        "a.wav.png",
+        "c.mov.json",
+        "c.mov.png",
+    ]
+    assert json.loads((tmp_path / "why" / "a.wav.json").read_text())["target"] == "emotion"
+    assert err.endswith(f"written: {tmp_path / 'why'}\n")
