@@ -35,9 +35,9 @@ class MediaError(MMFairseqError):
     Args:
         code: one word for counting: missing_file, not_regular, git_lfs_pointer, empty, unreadable, truncated, corrupt,
             too_short, too_long, too_large, non_finite, span_outside, outside_root, no_audio_track, no_video_track,
-            no_face, bad_region; crashed, timeout and out_of_memory, see `child`.
+            no_face, several_faces, bad_region; crashed, timeout and out_of_memory, see `child`.
         message: what is wrong, with the path and the numbers.
-        kept: the item and its length, where one was made in spite of it (no_face).
+        kept: the item and its length, where one was made in spite of it (no_face, several_faces).
     """
 
     def __init__(self, code: str, message: str, kept: tuple[Any, int] | None = None) -> None:

@@ -18,6 +18,7 @@ def read_clip(
     max_seconds: float = MAX_SECONDS,
     size: int = 256,
     faces: str = "detect",
+    several: bool = False,
 ) -> list[bytes]:
     """Decode a clip, follow the face in it, crop, compress.
 
@@ -30,17 +31,21 @@ def read_clip(
         max_seconds: the longest span that is decoded.
         size: side of the result in pixels.
         faces: "detect", "center" or "none", see `faces.face_crops`.
+        several: whether it is to be told where the face that is followed is not the only one.
 
     Returns:
         JPEGs of size x size pixels.
 
     Raises:
-        MediaError: as `video.read_frames`; and no_face, which keeps the JPEGs of the middle of the picture.
+        MediaError: as `video.read_frames`; and no_face, which keeps the JPEGs of the middle of the picture, or
+            several_faces, which keeps those of the face that is followed.
     """
-    return to_clip(read_frames(path, start, end, fps, region, max_seconds), fps, size, faces, path)
+    return to_clip(read_frames(path, start, end, fps, region, max_seconds), fps, size, faces, path, several)
 
 
-def to_clip(frames: Sequence[np.ndarray], fps: float, size: int, faces: str, name: str = "pictures") -> list[bytes]:
+def to_clip(
+    frames: Sequence[np.ndarray], fps: float, size: int, faces: str, name: str = "pictures", several: bool = False
+) -> list[bytes]:
     """Follow the face in the frames of a clip, crop, compress.
 
     Args:
@@ -49,8 +54,9 @@ def to_clip(frames: Sequence[np.ndarray], fps: float, size: int, faces: str, nam
         size: see `read_clip`, as `faces` and what is returned and raised.
         faces: how to crop.
         name: of what they are, for messages.
+        several: see `read_clip`.
     """
-    crops, fault = face_crops(frames, size, faces, fps)
+    crops, fault = face_crops(frames, size, faces, fps, several)
     pictures = encode_clip(crops)
     if fault is not None:
         raise MediaError(fault.code, f"{name}: {fault}", (pictures, len(pictures)))

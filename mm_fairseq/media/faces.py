@@ -42,7 +42,7 @@ class Crops(Sequence[np.ndarray]):
 
 
 def face_crops(
-    frames: Sequence[np.ndarray], size: int = 256, mode: str = "detect", fps: float = 5.0
+    frames: Sequence[np.ndarray], size: int = 256, mode: str = "detect", fps: float = 5.0, several: bool = False
 ) -> tuple[Crops, MediaError | None]:
     """Cut one square out of each frame of a clip, and scale it.
 
@@ -52,18 +52,19 @@ def face_crops(
         mode: "detect" finds the face and follows it; "center" takes the largest centred square; "none" scales the
             whole picture.
         fps: of the frames.
+        several: whether it is to be told where the face that is followed is not the only one.
 
     Returns:
         Arrays of shape (size, size, 3), uint8 RGB; and a no_face where "detect" found none, so that the crops are those
-        of "center".
+        of "center", or a several_faces.
     """
     height, width = frames[0].shape[:2]
     if mode == "none":
         return Crops(frames, None, size), None
-    fault = None
+    fault, shrink = None, 1.0
     boxes = np.tile((width / 2, height / 2, float(min(height, width))), (len(frames), 1))
     if mode == "detect":
-        found = follow_face(frames, fps)
+        found, count = follow_face(frames, fps)
         if found is None:
             looks = min(len(frames), max(way.looks for way in PASSES))
             fault = MediaError(
@@ -72,8 +73,9 @@ def face_crops(
                 "middle of the picture is kept",
             )
         else:
-            boxes = found * (1, 1, MARGIN)
-    shrink = SHRINK if mode == "detect" and fault is None else 1.0
+            boxes, shrink = found * (1, 1, MARGIN), SHRINK
+            if several and count > 1:
+                fault = MediaError("several_faces", f"{count} faces at once; the one that is seen best is followed")
     return Crops(frames, boxes, size, shrink), fault
 
 

@@ -70,7 +70,7 @@ _LIKE = 0.8  # correlation of a patch that need not be searched, and of one that
 _UNLIKE = 0.5
 
 
-def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
+def follow_face(frames: Sequence[np.ndarray], fps: float) -> tuple[np.ndarray | None, int]:
     """The face of a clip in every frame.
 
     One person is followed: the one seen most, and with most certainty, in the frames looked at first. A face that
@@ -81,9 +81,10 @@ def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
         fps: of the frames.
 
     Returns:
-        Centre x, centre y and side, Shape (T, 3); None where no face was found.
+        Centre x, centre y and side, shape (T, 3), None where no face was found; and how many faces are seen at once in
+        most of the frames looked at, in the way that found the one.
     """
-    spare = None
+    spare, count = None, 0
     for way in PASSES:
         seen = _look(way, frames)
         still = _agreed(way, frames, seen)
@@ -91,7 +92,7 @@ def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
             first = max((_overlap(still, box), -place) for place, boxes in seen.items() for box in boxes)
             place = -first[1]
             start = max(seen[place], key=lambda box: _overlap(still, box))
-            return _smooth(_follow(frames, way, place, start, fps)[0], len(frames), still)
+            return _smooth(_follow(frames, way, place, start, fps)[0], len(frames), still), _at_once(way, seen)
         if way.least:
             continue
         candidates = ((box, place) for place, boxes in seen.items() for box in boxes if box.score >= way.score)
@@ -101,9 +102,14 @@ def follow_face(frames: Sequence[np.ndarray], fps: float) -> np.ndarray | None:
             if share > 0.5:
                 track = _smooth(found, len(frames), None)
                 if np.ptp(track, axis=0).any():
-                    return track
-                spare = track if spare is None else spare  # it does not move, so that looking closely finds it too
-    return spare
+                    return track, _at_once(way, seen)
+                if spare is None:  # it does not move, so that looking closely finds it too
+                    spare, count = track, _at_once(way, seen)
+    return spare, count
+
+
+def _at_once(way: Pass, seen: Mapping[int, Sequence[Box]]) -> int:
+    return max(1, int(np.median([sum(box.score >= way.score for box in boxes) for boxes in seen.values()])))
 
 
 def _look(way: Pass, frames: Sequence[np.ndarray]) -> dict[int, list[Box]]:

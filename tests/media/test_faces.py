@@ -24,7 +24,7 @@ def scene():
 
 
 def test_place_of_the_face(scene):
-    x, y, side = follow_face([scene] * 5, 5.0)[0]
+    x, y, side = follow_face([scene] * 5, 5.0)[0][0]
     assert abs(x - (360 + 188)) < 25
     assert abs(y - 254) < 40
     assert 130 < side < 260
@@ -34,7 +34,7 @@ def test_crop_is_centred_on_the_face(scene):
     (crop,), fault = face_crops([scene], 256)
     assert fault is None
     assert crop.shape == (256, 256, 3)
-    x, _, side = follow_face([crop], 5.0)[0]
+    x, _, side = follow_face([crop], 5.0)[0][0]
     assert abs(x - 128) < 15
     assert abs(side - 256 / 1.6) < 30
 
@@ -51,7 +51,7 @@ def test_the_crop_goes_along_with_the_face(scene):
     wide = np.concatenate([np.full((480, 360, 3), 120, np.uint8), scene], axis=1)
     crops, _ = face_crops([np.roll(wide, -40 * number, axis=1) for number in range(15)], 256)
     for crop in crops:
-        x, _, side = follow_face([crop], 5.0)[0]
+        x, _, side = follow_face([crop], 5.0)[0][0]
         assert abs(x - 128) < 20
         assert abs(side - 256 / 1.6) < 30
 
@@ -117,7 +117,7 @@ def test_the_crops_of_a_long_clip_are_never_all_in_memory():
 @pytest.mark.real
 def test_speakers_of_grid(real_data):
     for path in sorted((real_data / "grid").glob("*.mpg")):
-        x, y, side = follow_face(read_frames(path), 5.0)[0]
+        x, y, side = follow_face(read_frames(path), 5.0)[0][0]
         assert abs(x - 180) < 40
         assert abs(y - 160) < 40
         assert 100 < side < 200

@@ -21,9 +21,13 @@ def actor(seed, count=COUNT):
     return np.stack(frames[:count])
 
 
+def track_of(frames, fps):
+    return follow_face(frames, fps)[0]
+
+
 def box(frames):
     """Where a face that stays is: centre x, centre y, side."""
-    return follow_face(list(frames), 5.0)[0]
+    return track_of(list(frames), 5.0)[0]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +60,14 @@ def inside(track, true):
 
 
 def test_a_face_that_stays_has_one_box(still, place):
-    track = follow_face(list(still), 5.0)
+    track = track_of(list(still), 5.0)
     assert track.shape == (COUNT, 3)
     assert (track == place).all()
 
 
 def test_a_small_wobble_is_no_movement(still):
     path = [(80 + 12 * np.sin(number), 40 + 8 * np.cos(number), 0.9) for number in range(COUNT)]
-    assert len(np.unique(follow_face(moved(still, path), 5.0), axis=0)) == 1
+    assert len(np.unique(track_of(moved(still, path), 5.0), axis=0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_a_small_wobble_is_no_movement(still):
 )
 def test_a_face_that_moves_stays_in_the_crop(still, place, path):
     frames, true = moved(still, path), truth(place, path)
-    track = follow_face(frames, 5.0)
+    track = track_of(frames, 5.0)
     assert inside(track, true) == 1
     assert (np.abs(track[:, :2] - true[:, :2]) / true[:, 2:]).max() < 0.35
     if path[0][2] == path[-1][2]:  # one box for all, as large as the face is last, holds one that comes nearer
@@ -89,13 +93,13 @@ def test_more_frames_a_second_are_filled_in():
     frames = actor(1, 40)
     place = box(frames)
     path = [(-60 + 6 * number, 40, 0.8) for number in range(40)]
-    assert inside(follow_face(moved(frames, path), 20.0), truth(place, path)) == 1
+    assert inside(track_of(moved(frames, path), 20.0), truth(place, path)) == 1
 
 
 def test_another_shot_is_no_movement(still, place):
     """Nothing between two places is ever shown."""
     path = [(-60, 40, 0.8)] * 7 + [(230, 40, 0.8)] * 8
-    track = follow_face(moved(still, path), 5.0)
+    track = track_of(moved(still, path), 5.0)
     assert inside(track, truth(place, path)) == 1
     assert len(np.unique(track, axis=0)) == 2
 
@@ -106,7 +110,7 @@ def test_a_face_that_is_hidden_for_a_while(still, place):
     frames = moved(still, path)
     for number in (6, 7, 8):
         frames[number] = np.full_like(frames[number], 90)
-    track, true = follow_face(frames, 5.0), truth(place, path)
+    track, true = track_of(frames, 5.0), truth(place, path)
     seen = [number for number in range(COUNT) if number not in (6, 7, 8)]
     assert inside(track[seen], true[seen]) == 1
     assert (np.abs(np.diff(track[:, 0])) < 40).all()
@@ -121,21 +125,21 @@ def test_one_of_two_people_is_followed(still):
     for left, right in zip(moved(still, mine), moved(other, theirs), strict=True):
         left[:, 380:] = right[:, 380:]
         frames.append(left)
-    track = follow_face(frames, 5.0)
+    track = track_of(frames, 5.0)
     first, second = (truth(box(who), path) for who, path in ((still, mine), (other, theirs)))
     assert max(inside(track, first), inside(track, second)) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_clips_of_few_frames(still, place, count):
-    track = follow_face(list(still[:count]), 5.0)
+    track = track_of(list(still[:count]), 5.0)
     assert track.shape == (count, 3)
     assert np.abs(track - place).max() < 0.1 * place[2]
 
 
 def test_a_wall_has_no_face():
-    assert follow_face([np.full((120, 160, 3), 90, np.uint8)] * 5, 5.0) is None
-    assert follow_face([np.full((16, 16, 3), 90, np.uint8)], 5.0) is None
+    assert track_of([np.full((120, 160, 3), 90, np.uint8)] * 5, 5.0) is None
+    assert track_of([np.full((16, 16, 3), 90, np.uint8)], 5.0) is None
 
 
 @pytest.mark.real
@@ -144,6 +148,19 @@ def test_speakers_of_grid_in_motion(real_data):
     for path in sorted((real_data / "grid").glob("*.mpg")):
         frames = read_frames(path)
         place = box(frames)
-        assert (follow_face(frames, 5.0) == place).all()
+        assert (track_of(frames, 5.0) == place).all()
         way = [(-30 + 22 * number, 60 + 20 * np.sin(number / 2), 0.9) for number in range(len(frames))]
-        assert inside(follow_face(moved(frames, way), 5.0), truth(place, way)) == 1
+        assert inside(track_of(moved(frames, way), 5.0), truth(place, way)) == 1
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (2, 3, 5)])
+def test_faces_at_once_are_counted(seeds):
+    side_by_side = np.concatenate([actor(seed) for seed in seeds], axis=2)
+    assert follow_face(list(side_by_side), 5.0)[1] == len(seeds)
+
+
+def test_one_after_another_is_one_at_once(still):
+    empty = np.full_like(still, 90)
+    halves = [np.concatenate(pair, axis=2) for pair in ((still[:7], empty[:7]), (empty[7:], still[7:]))]
+    assert follow_face(list(np.concatenate(halves)), 5.0)[1] == 1
+    assert follow_face(list(empty), 5.0) == (None, 0)
