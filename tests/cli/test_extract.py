@@ -11,6 +11,7 @@ import pytest
 import torch
 from commands import start
 from databin_factory import reshard
+from halted import environment
 
 from mm_fairseq.cli import main
 from mm_fairseq.databin import cached_streams
@@ -92,20 +93,21 @@ def test_torchrun_shares_the_work(own, backbones, reference):
 @pytest.mark.parametrize(
     ("workers", "kills"),
     [
-        (1, [(signal.SIGINT, "text@*/*.json")]),
-        (2, [(signal.SIGKILL, "audio@*/*.json"), (signal.SIGTERM, "video@*/.*")]),
+        (1, [(signal.SIGINT, "*/text@*/shard-*.json", 2)]),
+        (2, [(signal.SIGKILL, "*/audio@*/shard-*.json", 2), (signal.SIGTERM, "*/video@*/shard-*.bin", 1)]),
     ],
 )
-def test_killed_in_the_midst_it_goes_on(own, backbones, reference, workers, kills):
-    """Each kill comes when a file of that name has appeared."""
+def test_killed_in_the_midst_it_goes_on(own, backbones, reference, workers, kills, tmp_path):
+    """Each kill comes before so many files of that name are there."""
     words = ["extract", str(own), *backbones, "--workers", str(workers), "--device", "cpu", "--resume"]
-    for how, sign in kills:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    for how, sign, count in kills:
+        around, halted = environment(tmp_path / how.name, sign, count)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": around}
         run = subprocess.Popen([sys.executable, "-m", "mm_fairseq", *words], **pipes)
-        while run.poll() is None and not [path for path in own.glob(sign) if path.name != "stream.json"]:
-            time.sleep(0.002)
+        while run.poll() is None and not halted.is_file():
+            time.sleep(0.01)
         run.send_signal(how)
-        output = run.communicate(timeout=60)[0]
+        output = run.communicate(timeout=200)[0]
         assert run.returncode == (130 if how == signal.SIGINT else -how), output
         assert 0 < len(list(own.glob("*@*/shard-*.json"))) < 18
     assert main(words) == 0
