@@ -172,7 +172,8 @@ class _Run:
         return int(self.unanswered + self.unexplained > 0)
 
     def _answers(self, clips: Iterable[Clip]) -> Iterator[tuple[Inputs, Answer]]:
-        found = self.model.reader.read_all(clips, self.without, self._failed if self.many else None)
+        failed, strict = self._failed if self.many else None, self.args.manifest is None
+        found = self.model.reader.read_all(clips, self.without, failed, strict=strict)
         while batch := list(islice(found, self.args.batch_size)):
             for inputs, answer in self._batch(batch):
                 self.bar.update()
@@ -201,10 +202,10 @@ class _Run:
             self.unexplained += 1
             self._tell(f"{inputs.id}: not explained: {error}")
 
-    def _failed(self, clip: Clip | Inputs, error: MMFairseqError) -> None:
+    def _failed(self, _: Clip | Inputs, error: MMFairseqError) -> None:
         self.unanswered += 1
         self.bar.update()
-        self._tell(str(error).replace(f"{clip.id}: {clip.id}: ", f"{clip.id}: "))
+        self._tell(str(error))
 
     def _tell(self, error: str) -> None:
         tqdm.write(clean(f"mm-fairseq predict: error: {' '.join(error.split())}"), file=sys.stderr)

@@ -61,10 +61,11 @@ def medium_of(source: str | os.PathLike, start: float | None = None, end: float 
 
 
 class NoModalityError(MMFairseqError):
-    """Nothing of a clip is left that the model reads.
+    """Nothing of a clip is left that the model reads, or nothing of a file that was named for it.
 
     Attributes:
-        codes: modality to the word for what is wrong with it, see `MediaError`; empty where nothing was given.
+        codes: modality to the word for what is wrong with it, see `MediaError`; empty where nothing was given, and
+            `not_read` under video, audio or features where the model reads nothing of what was given as such.
     """
 
     def __init__(self, message: str, codes: Mapping[str, str]) -> None:

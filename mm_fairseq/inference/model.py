@@ -192,14 +192,16 @@ class EmotionModel:
             top_k: so many labels of each target; all where None.
 
         Raises:
-            MMFairseqError: nothing of the clip is left that the model reads, or a file is not there.
+            NoModalityError: nothing of the clip is left that the model reads, or nothing of `video`, `audio` or
+                `features` is of use to it, also where it could answer from the others.
+            MMFairseqError: a file is not there, or what is given is no clip.
         """
         clip = Clip("", video, audio, text, start, end, fps, sampling_rate, features)
-        return self.answer([self.read(clip, without)], top_k)[0]
+        return self.answer([self.read(clip, without, strict=True)], top_k)[0]
 
-    def read(self, clip: Clip, without: Collection[str] = ()) -> Inputs:
+    def read(self, clip: Clip, without: Collection[str] = (), *, strict: bool = False) -> Inputs:
         """Decode and preprocess one clip, see `ClipReader.read`."""
-        return self.reader.read(clip, without)
+        return self.reader.read(clip, without, strict=strict)
 
     def batch(self, inputs: Sequence[Inputs]) -> dict[str, dict[str, Tensor]]:
         """A padded batch as the model takes it, on its device."""

@@ -23,21 +23,30 @@ from ..media import MediaError, check_span
 from ..media import bounds as media_bounds
 from ..media.audio import to_pcm
 from ..media.child import reader
-from ..media.clip import to_clip
+from ..media.clip import read_clip, to_clip
 from ..media.dictionary import UNKNOWN, TokenIds
 from ..media.video import MAX_PIXELS
 from ..preprocessing.items import MIN_SAMPLES, READERS, SAMPLE_RATE, Items, Settings, packed
 from .clips import Clip, Inputs, NoModalityError, Note
-from .rows import Row, called, row_of
+from .rows import Row, called, givers, named, row_of, told_of
 
 _MOST_SCALE = 32  # of `Settings.scale`, where nobody asks for more
+DECODERS = READERS | {"clip": partial(packed, partial(read_clip, several=True))}
 AHEAD = 16  # clips that are decoded while the model is at others
 
 ASKER = {"missing_file", "not_regular", "git_lfs_pointer", "bad_region"}  # faults of who names a file, not of it
 _UNREAD = 0.5  # share of symbols that the dictionary lacks, from which on it is told
 _CLIPPED = 0.01  # share of samples beyond what floats may be, from which on it is told
-_FALLBACK = {"no_face": "answered from the middle of the picture", "clipped": "answered all the same"}
+_FALLBACK = {
+    "no_face": "answered from the middle of the picture",
+    "several_faces": "answered for that one; cut out another, or name its region behind the file (#xywh=)",
+    "clipped": "answered all the same",
+}
 _WITHOUT = "answered without it"
+_CUT = "cut it, or allow more with --max-seconds"  # of messages of `media`, said to who prepares a corpus
+_LONG = (
+    "cut it, or answer along it with --window 5 --hop 1 --out DIR (in Python: predict_segments, or more max_seconds)"
+)
 _NO_TOKENIZER = "the checkpoint lacks its tokeniser, as those of earlier versions do; train it once more for texts"
 
 
@@ -97,31 +106,35 @@ class ClipReader:
             texts = TokenIds.from_contents(spec, state["tokenizer"], state["dictionary"])
         self.texts = texts
         bounds = media_bounds.Limits(memory=int(media_bounds.Limits().memory * self.settings.scale))
-        self._child = reader(READERS, bounds)
+        self._child = reader(DECODERS, bounds)
         self._items = Items(Path.cwd(), self.settings, (lambda: texts) if texts else None, self.dims, self._child)
 
     def close(self) -> None:
         """End the process that decodes; a later clip starts another."""
         self._child.close()
 
-    def read(self, clip: Clip, without: Collection[str] = ()) -> Inputs:
+    def read(self, clip: Clip, without: Collection[str] = (), *, strict: bool = False) -> Inputs:
         """Decode and preprocess one clip.
 
         Args:
             clip: what there is of it.
             without: modalities that are neither decoded nor given to the model.
+            strict: whether each recording, or features, must be of use: else what cannot be used is left out with a
+                note, as in training, as long as anything is left.
 
         Raises:
-            NoModalityError: nothing of it is left that the model reads.
+            NoModalityError: nothing of it is left that the model reads; or, if strict, nothing of a file or array.
             MMFairseqError: a file that is named is not there, or an array is of another form.
         """
-        return next(self.read_all([clip], without))
+        return next(self.read_all([clip], without, strict=strict))
 
     def read_all(
         self,
         clips: Iterable[Clip],
         without: Collection[str] = (),
         failed: Callable[[Clip, MMFairseqError], object] | None = None,
+        *,
+        strict: bool = False,
     ) -> Iterator[Inputs]:
         """As `read`, for many; recordings are decoded ahead of who takes the results.
 
@@ -129,6 +142,7 @@ class ClipReader:
             clips: what there is.
             without: see `read`.
             failed: is told of a clip that `read` raises an error for, which is left out; None raises it.
+            strict: see `read`.
         """
         if unknown := sorted(set(without) - set(MODALITIES)):
             raise MMFairseqError(f"modality {unknown[0]!r}: known are {', '.join(MODALITIES)}")
@@ -145,7 +159,7 @@ class ClipReader:
                         if not isinstance(row, Row):
                             raise row
                         next(good)  # it is ahead from here on
-                        inputs = self._inputs(clip, row, wanted)
+                        inputs = self._inputs(clip, row, wanted, strict)
                     except MMFairseqError as error:
                         if failed is None:
                             raise
@@ -153,7 +167,7 @@ class ClipReader:
                     else:
                         yield inputs
 
-    def _inputs(self, clip: Clip, row: Row, wanted: Sequence[str]) -> Inputs:
+    def _inputs(self, clip: Clip, row: Row, wanted: Sequence[str], strict: bool) -> Inputs:
         found = _Found()
         for name in wanted:
             if (make := self._maker(name, clip, row)) is None:
@@ -161,22 +175,37 @@ class ClipReader:
             try:
                 found.stored[name] = make()
             except MediaError as error:
+                message = told_of(clip, row, str(error)).replace(_CUT, _LONG)
                 if error.code in ASKER:
-                    raise MMFairseqError(f"{called(clip)}{error}") from error
-                message = str(error).replace("--max-seconds", "--window and --hop, or --max-seconds")
+                    raise MMFairseqError(f"{called(clip)}{message}") from error
                 found.notes.append(Note(name, error.code, f"{message}; {_FALLBACK.get(error.code, _WITHOUT)}"))
                 if error.kept:
                     found.stored[name] = error.kept
         items = {name: item for name in found.stored if (item := self._item(name, found)) is not None}
         if not items:
-            told = "; ".join(
-                f"{note.modality}: {note.message.removesuffix(_WITHOUT).rstrip('; ')}" for note in found.notes
-            )
-            told = told or f"nothing is given of {', '.join(wanted)}, which the model reads"
-            codes = {note.modality: note.code for note in found.notes}
-            raise NoModalityError(f"{called(clip)}no modality is left: {told}", codes)
+            told = _faults(found.notes) or f"nothing is given of {', '.join(wanted)}, which the model reads"
+            raise NoModalityError(f"{called(clip)}no modality is left: {told}", _codes(found.notes))
+        if strict:
+            self._check_use(clip, wanted, items, found.notes)
         self._tell(items, clip, found)
         return Inputs(clip.id, items, tuple(found.notes), self._seconds(found), clip.text or "")
+
+    def _check_use(self, clip: Clip, wanted: Sequence[str], items: Collection[str], notes: Sequence[Note]) -> None:
+        """Whether something comes of each file or array, unless all that would is withheld.
+
+        Raises:
+            NoModalityError: names the one that nothing comes of.
+        """
+        for source, names in givers(clip, self.modalities, self.dims).items():
+            if names & {*items} or (names and not names & {*wanted}):
+                continue
+            its = [note for note in notes if note.modality in names]
+            told, file = _faults(its), named(clip, source)
+            if not told:
+                told = "" if file == clip.id else f"{file}: "
+                told += f"nothing in it is of use to a model of {', '.join(self.modalities)}"
+            left = f"leave it out to be answered from {', '.join(items)}"
+            raise NoModalityError(f"{called(clip)}{told}; {left}", _codes(its) or {source: "not_read"})
 
     def _maker(self, name: str, clip: Clip, row: Row) -> Any:
         """What gives a stored item and its length; None where nothing is given of the modality."""
@@ -239,14 +268,12 @@ class ClipReader:
         half = 0.5 / settings.fps if clip.end is None else min(0.5 / settings.fps, 0.5 * (last - first))
         shown, wanted = np.arange(len(frames)) / clip.fps, first + half + np.arange(count) / settings.fps
         chosen = np.searchsorted(shown, wanted, side="right") - 1
-        parts = packed(to_clip, [frames[at] for at in chosen], settings.fps, settings.frame_size, settings.faces)
-        return parts, count
+        shape = settings.fps, settings.frame_size, settings.faces, "pictures", True
+        return packed(to_clip, [frames[at] for at in chosen], *shape), count
 
     def _check_length(self, seconds: float) -> None:
         if seconds > self.settings.max_seconds:
-            raise MediaError(
-                "too_long", f"longer than {self.settings.max_seconds:g} s; cut it, or allow more with --max-seconds"
-            )
+            raise MediaError("too_long", f"longer than {self.settings.max_seconds:g} s; {_LONG}")
 
     def _item(self, name: str, found: _Found) -> np.ndarray | None:
         """The input, cut at the model's limit; None, and told, where it is too short."""
@@ -298,6 +325,15 @@ class ClipReader:
             value = self.pad_id if name == "text" and empty.ndim == 1 else 0
             x[name], masks[name] = pad([each.items.get(name) for each in inputs], value, empty)
         return {"inputs": x, "padding_masks": masks}
+
+
+def _faults(notes: Iterable[Note]) -> str:
+    """What is wrong, in words."""
+    return "; ".join(f"{note.modality}: {note.message.removesuffix(_WITHOUT).rstrip('; ')}" for note in notes)
+
+
+def _codes(notes: Iterable[Note]) -> dict[str, str]:
+    return {note.modality: note.code for note in notes}
 
 
 def _span(clip: Clip, seconds: float, name: str) -> tuple[float, float]:

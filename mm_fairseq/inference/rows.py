@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from reprlib import repr as short
@@ -32,6 +32,41 @@ class Row(Utterance):
 def called(clip: Clip) -> str:
     """The beginning of a message."""
     return f"{clip.id}: " if clip.id else ""
+
+
+def told_of(clip: Clip, row: Row, message: str) -> str:
+    """A message on a file of a clip, which is called as it was named; not at all where the clip itself is called so."""
+    places = {name: medium.path for name, medium in row.media.items()} | {"features": row.features}
+    for name, place in places.items():
+        if place and (known := named(clip, name)) == clip.id:
+            message = message.replace(f"{place}: ", "")
+        message = message.replace(place, known) if place else message
+    return message
+
+
+def named(clip: Clip, name: str) -> str:
+    """What was given as `video`, `audio` or `features`: a file as it was named, else just that."""
+    source = getattr(clip, name)
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else name
+
+
+def givers(clip: Clip, modalities: Collection[str], dims: Collection[str]) -> dict[str, set[str]]:
+    """What was given beside the words, each with those modalities of a model that were to come from it.
+
+    Args:
+        clip: what there is.
+        modalities: of the model.
+        dims: those of them that are features.
+    """
+    sound = {"audio"} if clip.audio is None else set()
+    found = {
+        name: (its - {*dims}) & {*modalities}
+        for name, its in {"video": {"video"} | sound, "audio": {"audio"}}.items()
+        if getattr(clip, name) is not None
+    }
+    if clip.features is not None:
+        found["features"] = {*dims} & {*(clip.features if isinstance(clip.features, Mapping) else dims)}
+    return found
 
 
 def row_of(clip: Clip, stack: ExitStack) -> Row:

@@ -105,7 +105,7 @@ def test_bad_ones_among_several(ask):
     status, out, err = ask("a.wav", "bad.mp4", "none.wav", "b.mp3", "--json")
     assert status == 1
     assert [each["id"] for each in lines(out)] == ["a.wav", "b.mp3"]
-    assert "error: bad.mp4: no modality is left" in err
+    assert "error: bad.mp4: no modality is left: audio: " in err
     assert "none.wav: no such file" in err
     assert "2 of 4 clips could not be answered" in err
     status, out, err = ask("a.wav", "bad.mp4")
@@ -113,6 +113,18 @@ def test_bad_ones_among_several(ask):
     assert "a.wav" in out
     status, out, err = ask("bad.mp4")
     assert (status, out) == (2, "")
+
+
+def test_a_file_of_no_use_among_several_and_in_a_manifest(ask, files, tmp_path):
+    """Of those that are named each must be of use; a manifest is answered as training reads it."""
+    status, out, err = ask("a.wav", "bad.mp4", "--json")
+    assert (status, [each["id"] for each in lines(out)]) == (1, ["a.wav"])
+    head = "id split speaker session dialogue turn start end audio video text".replace(" ", "\t")
+    row = "x\t\t\t\t\t\t\t\tbad.mp4\t\thow nice"
+    (tmp_path / "manifest.tsv").write_text(f"# root={files}\n{head}\n{row}\n")
+    status, out, err = ask("--manifest", tmp_path, "--json")
+    assert (status, err) == (0, "")
+    assert [(each["modalities"], each["notes"][0]["code"]) for each in lines(out)] == [(["text"], "unreadable")]
 
 
 def test_one_that_has_no_answer_or_explanation_ends_no_run(ask, tmp_path, monkeypatch):
@@ -229,7 +241,17 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["a.wav", "--max-seconds", 0], "--max-seconds 0.0: a number above 0, at most 1,000,000"),
         (["a.wav", "--max-seconds", "inf"], "--max-seconds inf"),
         (["a.wav", "--max-seconds", "nan"], "--max-seconds nan"),
-        (["a.wav", "--max-seconds", 1], "--window and --hop, or --max-seconds"),
+        (
+            ["a.wav", "--max-seconds", 1],
+            "longer than 1 s; cut it, or answer along it with --window 5 --hop 1 --out DIR",
+        ),
+        (["bad.mp4", "--text", "x"], "leave it out to be answered from text"),
+        (
+            ["a.wav", "--audio", "bad.mp4"],
+            "error: a.wav: nothing in it is of use to a model of audio, text; leave it out",
+        ),
+        (["a.wav", "--start", 100, "--text", "x"], "predict: error: a.wav: audio: 100.000 s to the end was asked for"),
+        (["none.wav", "--text", "x"], "predict: error: none.wav: no such file"),
         (["a.wav", "--device", "abacus"], "device 'abacus'"),
         (["a.wav", "--device", "meta"], "device 'meta': expected cpu"),
     ],
