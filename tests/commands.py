@@ -41,7 +41,7 @@ def start(command, *args, processes=1):
     )
 
     def finish(fails=False):
-        output = process.communicate(timeout=200)[0]
+        output = process.communicate(timeout=1000)[0]
         assert (process.returncode != 0) == fails, output[-4000:]
         return output
 
@@ -53,7 +53,7 @@ def run(command, *args, processes=1, fails=False):
     return start(command, *args, processes=processes)(fails)
 
 
-def recipe(name, *args, timeout=280):
+def recipe(name, *args, timeout=1000):
     """Run a recipe of examples/; returns its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -57,12 +57,12 @@ class Command:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, number)
         for process in self.processes:
-            process.join(20)
+            process.join(200)
         assert not self.lives
 
     def finish(self, fails=False):
         """Wait for its end; returns its log. Of several processes, the others are ended with the first that fails."""
-        limit = time.monotonic() + 200
+        limit = time.monotonic() + 1000
         while self.lives and not any(process.exitcode for process in self.processes):
             assert time.monotonic() < limit, self.log[-4000:]
             time.sleep(0.01)

@@ -6,7 +6,12 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-START = "import sys\nsys.path.append({tests!r})\nimport halted\nsys.path.pop()\nhalted.halt({pattern!r}, {count}, {mark!r})\n"
+START = """import sys
+sys.path.append({tests!r})
+import halted
+sys.path.pop()
+halted.halt({pattern!r}, {count}, {mark!r})
+"""
 
 
 def halt(pattern, count, mark):

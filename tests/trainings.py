@@ -76,8 +76,8 @@ def on_ranks(ranks, function, *args):
     runs = [context.Process(target=_rank, args=(function, args, rank, ranks, port, queue)) for rank in range(ranks)]
     for run in runs:
         run.start()
-    told = sorted(queue.get(timeout=100) for _ in runs)
+    told = sorted(queue.get(timeout=1000) for _ in runs)
     for run in runs:
-        run.join(timeout=20)
+        run.join(timeout=200)
     assert not [trace for *_, trace in told if trace], told
     return [message for _, message, _ in told]
