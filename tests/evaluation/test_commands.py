@@ -1,5 +1,6 @@
 """Processes side by side: order, logs, failures, and that none outlives what started it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -40,8 +41,18 @@ def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def members(group):
+    """The processes of a group that run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group and alive(entry.name):
+                found.append(int(entry.name))
+    return found
 
 
 def written(path):
@@ -150,9 +161,15 @@ def test_threads_are_shared_out_only_where_the_caller_has_not_said(tmp_path, hol
 
 
 PARENTS = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 from mm_fairseq.evaluation.commands import Step, run
+
+sleep = time.sleep
+
+def wait(seconds):  # for both, which are started then
+    (folder / "waits").write_text("yes")
+    sleep(seconds)
 
 def job(place):
     yield Step([sys.executable, "-IS", "-c", sys.argv[1], str(place)], place.with_suffix(".log"))
@@ -164,6 +181,7 @@ for number in sys.argv[3:]:
         folder = Path(sys.argv[2], number)
         folder.mkdir()
         (folder / "parent").write_text(str(os.getpid()))
+        time.sleep = wait
         run({name: job(folder / name) for name in "ab"}, 2, os.open(".", os.O_RDONLY))
 statuses = dict(os.wait() for _ in sys.argv[3:])
 print(json.dumps({pid: os.waitstatus_to_exitcode(status) for pid, status in statuses.items()}))
@@ -172,26 +190,26 @@ print(json.dumps({pid: os.waitstatus_to_exitcode(status) for pid, status in stat
 
 def test_children_end_with_their_parent(tmp_path):
     """However it ends; and with it those that they have started themselves, unless it is killed outright."""
-    code = WAIT.replace("time.sleep", "os.fork(); time.sleep")
+    code = WAIT.replace("open(", "os.fork() and open(")
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
     argv = [sys.executable, "-c", PARENTS, code, tmp_path, *map(str, map(int, numbers))]
     parents = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     places = {number: [tmp_path / str(int(number)) / name for name in ("parent", "a", "b")] for number in numbers}
-    until(lambda: all(written(place) for each in places.values() for place in each), 60)
+    until(lambda: all(written(place) for each in places.values() for place in (*each, each[0].with_name("waits"))))
     pids = {number: [int(place.read_text()) for place in each] for number, each in places.items()}
     for number, (parent, *children) in pids.items():
         assert all(alive(child) for child in children)
         os.kill(parent, number)
-    statuses = json.loads(parents.communicate(timeout=30)[0])
+    statuses = json.loads(parents.communicate(timeout=200)[0])
     for number, (parent, *children) in pids.items():
         assert statuses[str(parent)] == (143 if number == signal.SIGTERM else -number)
-        until(lambda children=children: not any(alive(child) for child in children), 5)
+        until(lambda children=children: not any(alive(child) for child in children))
         for child in children:
             if number == signal.SIGKILL:
+                assert members(child)
                 os.killpg(child, number)
             else:
-                with pytest.raises(ProcessLookupError):
-                    os.killpg(child, 0)
+                until(lambda child=child: not members(child))
 
 
 def test_find(monkeypatch, tmp_path):
