@@ -1,4 +1,9 @@
-"""For tests of export: a small model of each architecture, rows of unequal lengths, and files tried on both."""
+"""For tests of export: a small model of each architecture, rows of unequal lengths, files tried on both; the script."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +30,32 @@ LENGTHS = {"audio": (4000, 900, 700, 2400), "text": (9, 3, 2, 5), "video": (3, 1
 SMALL = {"audio": "mfcc", "text": "embedding", "video": "features"}
 GRAPH = {"audio": "wav2vec2_segments", "video": "features"}
 WIDTH = 5  # of features in the place of video
+
+SCRIPT = Path(__file__).parents[1] / "examples/export/run_onnx.py"
+ALONE = """
+import runpy, sys
+class Closed:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "fairseq", "mm_fairseq", "soundfile", "onnx", "transformers"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Closed())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+strange = {name.partition(".")[0] for name in sys.modules} & {"torch", "fairseq", "mm_fairseq", "soundfile", "onnx"}
+assert not strange, strange
+"""
+
+
+def script(*args):
+    """What became of the script, where neither torch nor fairseq nor this package can be imported."""
+    return subprocess.run([sys.executable, "-c", ALONE, SCRIPT, *map(str, args)], capture_output=True, text=True)
+
+
+def run_alone(*args):
+    """What it answers."""
+    done = script(*args)
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
 
 
 def _of(kind, config, backbones):

@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import wave
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exporting import ARCHITECTURES, OUTPUTS, parts_for, samples_of, ssl_fusion, tried
+from exporting import ARCHITECTURES, OUTPUTS, parts_for, run_alone, samples_of, ssl_fusion, tried
 from small_backbones import ARGS, entry, modality_of
 
 from mm_fairseq.backbones import BackboneSet
@@ -26,27 +23,6 @@ from mm_fairseq.inference.export.parity import compare
 from mm_fairseq.inference.export.refusals import refusal
 from mm_fairseq.kinds import KINDS
 from mm_fairseq.models.ssl_fusion import FUSIONS
-
-SCRIPT = Path(__file__).parents[2] / "examples/export/run_onnx.py"
-ALONE = """
-import runpy, sys
-class Closed:
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] in ("torch", "fairseq", "mm_fairseq", "soundfile", "onnx", "transformers"):
-            raise ImportError(name)
-sys.meta_path.insert(0, Closed())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-strange = {name.partition(".")[0] for name in sys.modules} & {"torch", "fairseq", "mm_fairseq", "soundfile", "onnx"}
-assert not strange, strange
-"""
-
-
-def run_alone(*args):
-    """The script, where neither torch nor fairseq nor this package can be imported."""
-    done = subprocess.run([sys.executable, "-c", ALONE, SCRIPT, *map(str, args)], capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    return json.loads(done.stdout)
 
 
 def scores_of(answer):

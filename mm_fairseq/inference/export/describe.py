@@ -58,7 +58,8 @@ def about_model(model: EmotionModel) -> dict[str, Any]:
             bos, eos = model.reader.symbols
             tokenizer = {"tokenizer": meta["tokenizer"]["name"], "tokenizer_files": sorted(model.state["tokenizer"])}
             numbers = {"begin": bos, "end": eos, "pad": PAD, "unknown": 3}
-            inputs[name] |= tokenizer | {"dictionary": DICTIONARY} | numbers
+            dictionary = {"dictionary": DICTIONARY, "symbols": len(model.state["dictionary"])}
+            inputs[name] |= tokenizer | dictionary | numbers
     return {
         "format_version": 1,
         "architecture": model.architecture,
