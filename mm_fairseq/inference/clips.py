@@ -31,8 +31,8 @@ class Clip:
         text: what is said.
         start: beginning of the span in seconds; None is the beginning of the file.
         end: end of the span in seconds; None is the end of the file.
-        fps: of `video`, where it is an array; of a file it is an error.
-        sampling_rate: of `audio`, where it is an array, 16,000 where it is not said; of a file it is an error.
+        fps: of `video`, where it is an array, which needs it; of a file it is an error.
+        sampling_rate: of `audio`, in Hz, where it is an array, which needs it; of a file it is an error.
         features: modality to features (T, D), for models of features that a corpus brings; or an `.npz` with them.
         decoded: modality to an item and its length as a data-bin stores them, cut out of a longer recording, say, or to
             what is wrong with it; such a modality is not decoded.

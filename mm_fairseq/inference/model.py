@@ -45,6 +45,10 @@ class Answer(list[dict[str, Any]]):
         self.targets = {name: _ranked(name, found)[:top_k] for name, found in decoded.items()}
         super().__init__(next(iter(self.targets.values())))
 
+    def __repr__(self) -> str:
+        """All that it says, not only the first target."""
+        return f"Answer(targets={self.targets}, modalities={self.modalities}, notes={[*self.notes]})"
+
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
         return {
@@ -185,8 +189,8 @@ class EmotionModel:
             text: what is said.
             start: beginning of the span in seconds.
             end: end of the span in seconds.
-            fps: of pictures in an array.
-            sampling_rate: of samples in an array.
+            fps: of pictures in an array, which need it.
+            sampling_rate: of samples in an array, which need it.
             features: of models of features.
             without: modalities that the model does not get.
             top_k: so many labels of each target; all where None.

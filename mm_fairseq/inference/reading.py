@@ -233,11 +233,13 @@ class ClipReader:
         return x.astype(np.float32), len(x)
 
     def _samples(self, clip: Clip) -> tuple[np.ndarray, int]:
-        samples, rate = clip.audio, clip.sampling_rate or SAMPLE_RATE
+        samples, rate = clip.audio, clip.sampling_rate
         assert isinstance(samples, np.ndarray)
         if samples.ndim != 1 or not (samples.dtype == np.int16 or samples.dtype.kind == "f"):
             told = f"an array of {samples.dtype} and shape {samples.shape}"
             raise MMFairseqError(f"{called(clip)}audio: {told}; expected (T), int16 or floats in [-1, 1]")
+        if rate is None:
+            raise MMFairseqError(f"{called(clip)}audio: an array says nothing of its rate; give sampling_rate, too")
         first, last = _span(clip, len(samples) / rate, "audio")
         self._check_length(last - first)
         samples = samples[round(first * rate) : round(last * rate)]

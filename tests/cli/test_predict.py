@@ -247,7 +247,7 @@ def test_lists_of_a_protocol(ask, tmp_path):
         ),
         (["bad.mp4", "--text", "x"], "leave it out to be answered from text"),
         (
-            ["a.wav", "--audio", "bad.mp4"],
+            ["a.wav", "--audio", "b.mp3"],
             "error: a.wav: nothing in it is of use to a model of audio, text; leave it out",
         ),
         (["a.wav", "--start", 100, "--text", "x"], "predict: error: a.wav: audio: 100.000 s to the end was asked for"),

@@ -143,7 +143,7 @@ def given(clip, how):
     sound = read_audio(str(clip.video), None, None, 16000, 60)
     if how == "floats":
         sound = sound.astype(np.float64) / 32768
-    return dataclasses.replace(clip, video=pictures(clip.video), fps=FPS, audio=sound)
+    return dataclasses.replace(clip, video=pictures(clip.video), fps=FPS, audio=sound, sampling_rate=16000)
 
 
 @pytest.mark.parametrize("how", ["bytes", "two files", "arrays", "floats"])

@@ -14,6 +14,7 @@ from trainings import CPU, call, validate
 from mm_fairseq.errors import MMFairseqError
 from mm_fairseq.inference import Clip, EmotionModel, NoModalityError
 
+RATE = 16000
 TINY = ["--encoder-layers", 1, "--encoder-layers-cross", 1, "--embed-dim", 16, "--encoder-ffn-embed-dim", 32]
 SHORT = ["--batch-size", 8, "--max-update", 2, "--no-epoch-checkpoints", "--no-last-checkpoints"]
 
@@ -49,7 +50,7 @@ def sound():
 
 
 def test_every_kind_of_target(every_kind, sound):
-    answer = every_kind.predict(audio=sound, text="w1 w3")
+    answer = every_kind.predict(audio=sound, sampling_rate=RATE, text="w1 w3")
     assert [target.name for target in every_kind.targets] == [target.name for target in EVERY_KIND]
     assert list(answer.targets) == [target.name for target in EVERY_KIND]
     for target in EVERY_KIND:
@@ -58,7 +59,9 @@ def test_every_kind_of_target(every_kind, sound):
         assert scores == sorted(scores, reverse=True)
         labels = {entry["label"] for entry in ranked}
         assert labels == (set(target.classes) if target.kind != "regression" else {target.name})
-        [probabilities] = every_kind.scores([every_kind.read(Clip(audio=sound, text="w1 w3"))])[target.name]
+        [probabilities] = every_kind.scores([every_kind.read(Clip(audio=sound, sampling_rate=RATE, text="w1 w3"))])[
+            target.name
+        ]
         assert answer.predictions[target.name] == kind.decode(probabilities)["prediction"]
     assert sum(entry["score"] for entry in answer) == pytest.approx(1)
     assert answer.predictions["emotion"] == answer[0]["label"]
@@ -67,33 +70,42 @@ def test_every_kind_of_target(every_kind, sound):
 
 
 def test_the_best_labels_alone(every_kind, sound):
-    every = every_kind.predict(audio=sound, text="w1")
-    best = every_kind.predict(audio=sound, text="w1", top_k=2)
+    every = every_kind.predict(audio=sound, sampling_rate=RATE, text="w1")
+    best = every_kind.predict(audio=sound, sampling_rate=RATE, text="w1", top_k=2)
     assert best == every[:2]
     assert best.targets == {name: ranked[:2] for name, ranked in every.targets.items()}
     assert best.predictions == every.predictions
     with pytest.raises(MMFairseqError, match="top_k 0: at least 1"):
-        every_kind.predict(audio=sound, top_k=0)
+        every_kind.predict(audio=sound, sampling_rate=RATE, top_k=0)
 
 
 def test_an_answer_is_plain_data(every_kind, sound):
-    answer = every_kind.predict(audio=sound)
+    answer = every_kind.predict(audio=sound, sampling_rate=RATE)
     plain = json.loads(json.dumps(answer.to_json()))
     assert plain == answer.to_json()
     assert (plain["modalities"], plain["seconds"], plain["notes"]) == (["audio"], 0.5, [])
     assert plain["targets"]["emotion"] == answer
 
 
+def test_an_answer_shows_all_that_it_says(every_kind, sound):
+    answer = every_kind.predict(audio=sound * 0, sampling_rate=RATE, top_k=1)
+    targets, notes = answer.targets, list(answer.notes)
+    assert list(targets) == [target.name for target in EVERY_KIND]
+    assert [note.code for note in notes] == ["silent"]
+    assert repr(answer) == f"Answer(targets={targets!r}, modalities=['audio'], notes={notes!r})"
+    assert list(answer) == targets["emotion"]
+
+
 def test_what_is_withheld_is_as_what_is_not_there(every_kind, sound):
-    whole = every_kind.predict(audio=sound, text="w1 w2")
-    heard = every_kind.predict(audio=sound)
-    assert every_kind.predict(audio=sound, text="w1 w2", without=["text"]) == heard != whole
-    inputs = every_kind.read(Clip(audio=sound, text="w1 w2"))
+    whole = every_kind.predict(audio=sound, sampling_rate=RATE, text="w1 w2")
+    heard = every_kind.predict(audio=sound, sampling_rate=RATE)
+    assert every_kind.predict(audio=sound, sampling_rate=RATE, text="w1 w2", without=["text"]) == heard != whole
+    inputs = every_kind.read(Clip(audio=sound, sampling_rate=RATE, text="w1 w2"))
     assert every_kind.answer([inputs.without({"text"})])[0] == heard
     with pytest.raises(MMFairseqError, match="no modality is left: the model reads audio, text"):
-        every_kind.predict(audio=sound, without=["audio", "text"])
+        every_kind.predict(audio=sound, sampling_rate=RATE, without=["audio", "text"])
     with pytest.raises(MMFairseqError, match="modality 'sound': known are audio, text, video"):
-        every_kind.predict(audio=sound, without=["sound"])
+        every_kind.predict(audio=sound, sampling_rate=RATE, without=["sound"])
 
 
 def test_nothing_that_the_model_reads(every_kind):
@@ -106,7 +118,8 @@ def test_nothing_that_the_model_reads(every_kind):
 def test_batches_do_not_matter(every_kind):
     rng = np.random.default_rng(2)
     clips = [
-        Clip(f"c{n}", audio=rng.uniform(-0.5, 0.5, 900 * (n + 1)), text=" ".join(["w3"] * (n % 4))) for n in range(11)
+        Clip(f"c{n}", audio=rng.uniform(-0.5, 0.5, 900 * (n + 1)), text=" ".join(["w3"] * (n % 4)), sampling_rate=RATE)
+        for n in range(11)
     ]
     expected = [every_kind.answer([every_kind.read(clip)])[0] for clip in clips]
     for size in (1, 4, 64):
@@ -119,7 +132,11 @@ def test_batches_do_not_matter(every_kind):
 
 
 def test_a_clip_that_cannot_be_answered_names_itself_or_is_left_out(every_kind, sound):
-    clips = [Clip("one", audio=sound), Clip("bad", audio=sound[:9]), Clip("three", audio=sound)]
+    clips = [
+        Clip("one", audio=sound, sampling_rate=RATE),
+        Clip("bad", audio=sound[:9], sampling_rate=RATE),
+        Clip("three", audio=sound, sampling_rate=RATE),
+    ]
     with pytest.raises(NoModalityError, match="bad: no modality is left: audio: 9 samples") as error:
         list(every_kind.answers(clips))
     assert error.value.codes == {"audio": "too_short"}
@@ -133,7 +150,7 @@ def test_a_score_that_is_no_number_is_told(every_kind, sound, monkeypatch):
     kind = every_kind.kinds["sentiment"]
     monkeypatch.setattr(kind, "probabilities", lambda logits: logits[:, 0] * float("nan"))
     with pytest.raises(MMFairseqError, match="the model's prediction of 'sentiment' is not a finite number for c1"):
-        every_kind.answer([every_kind.read(Clip("c1", audio=sound))])
+        every_kind.answer([every_kind.read(Clip("c1", audio=sound, sampling_rate=RATE))])
 
 
 def test_after_close_it_answers_again(every_kind, small_models):
