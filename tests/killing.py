@@ -74,7 +74,7 @@ class Killed:
 def settle(folder):
     """Wait until no process writes a folder: workers notice the end of their command a moment later."""
     if os.path.isdir(folder):
-        with locked(folder, wait=60):
+        with locked(folder, wait=600):
             pass
 
 

@@ -133,7 +133,7 @@ def _wait(folder, answer):
 
     atomic.fcntl.flock = tell
     try:
-        with locked(folder, wait=60):
+        with locked(folder, wait=1000):
             answer.put("held")
     except MMFairseqError as error:
         answer.put(str(error))
@@ -162,7 +162,7 @@ def test_one_at_a_time_and_nothing_stays(tmp_path):
 
 
 def test_a_killed_holder_holds_nobody_up(tmp_path):
-    run = fork(tmp_path / ".a.tmp", tmp_path / "log", 60)
+    run = fork(tmp_path / ".a.tmp", tmp_path / "log", 1000)
     while not (tmp_path / "log").exists() or not (tmp_path / "log").read_text():
         time.sleep(0.01)
     with pytest.raises(HeldError, match="another process"), held(tmp_path / ".a.tmp", wait=0):

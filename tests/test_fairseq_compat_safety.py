@@ -63,10 +63,10 @@ def test_honest_layers_are_what_they_are_without():
     ],
 )
 def test_numbers_of_a_backbone_from_a_checkpoint(args, words):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(MMFairseqError, match=words):
         build({"name": "mfcc", "args": {"n_mels": 64, **args}})
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("own", ["masked_lm", "emotion_prediction"])

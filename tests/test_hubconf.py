@@ -42,6 +42,6 @@ with model:
 import mm_fairseq
 print(mm_fairseq.__file__.startswith({str(tmp_path)!r}), answer[0]["label"])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=200)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=1000)
     expected = small_models.model("wave_text").predict(clip.video, text=clip.text)
     assert done.stdout.split()[-2:] == ["True", expected[0]["label"]], done.stderr[-2000:]

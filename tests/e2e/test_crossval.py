@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import metrics, predictions
 from databin_factory import write_data_bin
+from halted import environment
 
 from mm_fairseq.toy import iemocap
 
@@ -19,17 +20,17 @@ SMALL += ["--embed-dim", 16, "--encoder-ffn-embed-dim", 32, "--optimizer", "adam
 ADDED_UP = ("summary.json", "summary.csv", "summary.md")
 
 
-def begin(*command):
+def begin(*command, around=os.environ):
     """Start `mm-fairseq`."""
     argv = [Path(sys.executable).parent / "mm-fairseq", *map(str, command)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    around = {**around, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(argv, env=around, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def killed(condition, *command):
+def killed(condition, *command, around=os.environ):
     """Start `mm-fairseq` and kill it outright, as a machine that fails does, as soon as `condition()` holds."""
-    process = begin(*command)
-    limit = time.monotonic() + 600  # on a busy machine
+    process = begin(*command, around=around)
+    limit = time.monotonic() + 1000  # on a busy machine
     try:
         while not condition():
             assert process.poll() is None
@@ -42,7 +43,7 @@ def killed(condition, *command):
 
 def finished(process):
     """Wait for a command; returns its output."""
-    output = process.communicate(timeout=600)[0]
+    output = process.communicate(timeout=1000)[0]
     assert process.returncode == 0, output[-4000:]
     return output
 
@@ -59,7 +60,8 @@ def test_killed_cross_validation_and_subsets(tmp_path):
     further = ["--", *SMALL, "--batch-size", 6, "--max-epoch", 25, "--log-format", "json"]
     out, whole = tmp_path / "out", tmp_path / "whole"
     first, second = (Path("official") / f"fold_{fold}" / "seed_3" for fold in "12")
-    killed((out / second / "checkpoint_last.pt").is_file, *command, out, *further)
+    around, halted = environment(tmp_path / "halted", f"{out / second}/checkpoint_last.pt", 2)
+    killed(halted.is_file, *command, out, *further, around=around)
     assert (out / first / "test" / "predictions.jsonl").is_file()
     assert "done training" not in (out / second / "train.log").read_text()
     begun = {path: path.stat().st_mtime_ns for path in (out / first).rglob("*.*")}

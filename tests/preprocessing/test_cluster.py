@@ -179,7 +179,7 @@ def test_an_array_is_submitted_with_its_options_and_what_breaks_a_job_is_told(sl
     engine = Slurm("partition=cpu,array=2,parallel=1,mem=8G,time=90,nodelist=a,b,reservation=night", workers=3)
     assert engine.cpus == 3
     engine.start(operator.methodcaller("nothing"), [Share(2, 0), Share(2, 1)], slurm / "logs")
-    found, limit = [], time.monotonic() + 200
+    found, limit = [], time.monotonic() + 1000
     while len(found) < 2 and time.monotonic() < limit:
         found += engine.ended()
         time.sleep(0.05)

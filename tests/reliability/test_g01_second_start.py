@@ -32,7 +32,7 @@ class Halfway:
             self.shards += 1
             if self.shards == 2:
                 self.there.set()
-                assert self.onward.wait(100)
+                assert self.onward.wait(1000)
             original(this, shard, *args)
 
         def run():
@@ -41,7 +41,7 @@ class Halfway:
 
         self.process = FORK.Process(target=run, daemon=True)
         self.process.start()
-        assert self.there.wait(100)
+        assert self.there.wait(1000)
 
     def end(self):
         self.onward.set()

@@ -37,7 +37,7 @@ class Mapped:
     def sum(self):
         """Over all bytes that it has mapped, read now."""
         self.pipe.send(True)
-        assert self.pipe.poll(60), f"the reader has ended: {self.process.exitcode}"
+        assert self.pipe.poll(600), f"the reader has ended: {self.process.exitcode}"
         return self.pipe.recv()
 
     def close(self):

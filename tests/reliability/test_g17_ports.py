@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def listening(processes):
     sockets = set()
     for process in processes:
         for link in Path(f"/proc/{process}/fd").iterdir():
-            if link.is_symlink() and (found := re.match(r"socket:\[(\d+)\]", os.readlink(link))):
-                sockets.add(found[1])
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if found := re.match(r"socket:\[(\d+)\]", os.readlink(link)):
+                    sockets.add(found[1])
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     return {words[1].partition(":")[0] for words in lines if words[3] == "0A" and words[9] in sockets}
 

@@ -130,7 +130,7 @@ def test_a_browser_shows_it_without_overflow_and_without_a_fault(page, tmp_path,
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = [BROWSER, *OPTIONS, scheme, f"--user-data-dir={tmp_path}/profile", "--dump-dom", frame.as_uri()]
     home = os.environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": f"{tmp_path}/config"}
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, env=home, check=False)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=1000, env=home, check=False)
     found = re.search(r"<title>measured\|(.*?)</title>", shown.stdout, re.DOTALL)
     assert found, shown.stderr[-2000:]
     inner, content, over, background = found[1].split("|")

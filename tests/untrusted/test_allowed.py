@@ -98,12 +98,12 @@ def test_any_damage_is_a_result_or_the_declared_error(tmp_path, zipped):
         for _ in range(rng.randint(1, 4)):
             raw[rng.randrange(len(raw))] = rng.randrange(256)
         path.write_bytes(raw[: rng.randrange(len(raw))] if rng.random() < 0.3 else raw)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             untrusted.check(path)
         except MMFairseqError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert refused > 100
     assert slowest < 1
 
