@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         recording_seconds=args.max_recording_seconds,
         timeout_seconds=args.timeout,
         queue=args.queue,
-        workers=args.jobs,
+        jobs=args.jobs,
     )
     device_of(args.device)
     serve(

@@ -67,5 +67,5 @@ def test_other_hosts_are_warned_of(small_models, monkeypatch, capsys, host, warn
     ((limits, address, names),) = seen
     assert address == host
     assert names == ["a.example", *([host, socket.gethostname()] if warned else [])]
-    assert (limits.upload_bytes, limits.held_bytes, limits.workers) == (2 << 20, 32 << 20, 1)
+    assert (limits.upload_bytes, limits.held_bytes, limits.jobs) == (2 << 20, 32 << 20, 1)
     assert (limits.queue, limits.timeout_seconds, limits.seconds) == (7, 9.0, 5.0)

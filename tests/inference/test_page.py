@@ -20,7 +20,7 @@ from mm_fairseq.inference.server.app import create_app
 from mm_fairseq.inference.server.limits import Limits
 from mm_fairseq.inference.server.work import SharedModel
 
-LIMITS = Limits(upload_bytes=20 << 20, recording_seconds=600.0, workers=1, kept_seconds=60.0)
+LIMITS = Limits(upload_bytes=20 << 20, recording_seconds=600.0, jobs=1, kept_seconds=60.0)
 REFUSED = "Failed to load resource"  # what the console says of a status of 4xx
 
 pytestmark = [

@@ -52,7 +52,7 @@ def slowly(app):
 @pytest.fixture(scope="module")
 def address(small_models, tmp_path_factory):
     """Of a server."""
-    limits = Limits(workers=1, seconds=30.0)
+    limits = Limits(jobs=1, seconds=30.0)
     model = SharedModel.from_pretrained(small_models.checkpoint("ssl_fusion"), max_seconds=limits.seconds)
     with in_thread(slowly(create_app(model, limits, tmp_path_factory.mktemp("served")))) as port:
         yield f"http://127.0.0.1:{port}"

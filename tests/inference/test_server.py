@@ -1,8 +1,12 @@
 """The server's routes: what they answer, and what they refuse with which words."""
 
+import io
 import json
 
+import av
+import numpy as np
 import pytest
+import soundfile
 from server_mix import sound
 from servers import BOUNDARY, form
 
@@ -16,7 +20,7 @@ from mm_fairseq.inference.server.app import create_app
 from mm_fairseq.inference.server.limits import Limits
 from mm_fairseq.inference.server.work import SharedModel
 
-SMALL = Limits(upload_bytes=2_000_000, held_bytes=4_000_000, seconds=8.0, text_characters=500, queue=8, workers=1)
+SMALL = Limits(upload_bytes=2_000_000, held_bytes=4_000_000, seconds=8.0, text_characters=500, queue=8, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +110,56 @@ def test_subsets(client, served, small_models, tmp_path, parts, data):
     assert same(reply.json(), wanted)
 
 
-def test_notes_name_the_upload(client):
-    reply = client.post("/api/predict", files={"clip": ("my clip.wav", sound(1.0), "audio/wav")})
-    assert reply.json()["modalities"] == ["audio"]
-    (note,) = reply.json()["notes"]
-    assert note["code"] == "no_video_track"
-    assert note["message"].startswith("my clip.wav: ")
-    reply = client.post("/api/predict", files={"clip": ("a.wav", sound(1.0, value=0))}, data={"without": "video"})
-    assert [note["code"] for note in reply.json()["notes"]] == ["silent"]
+def test_notes_name_the_upload(client, served, small_models, tmp_path):
+    clip = small_models.clips()[0]
+    silent = tmp_path / "silent.mp4"
+    with av.open(str(clip.video)) as film, av.open(str(silent), "w") as out:
+        track = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(film.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = track
+                out.mux(packet)
+    reply = client.post("/api/predict", files={"clip": ("my clip.mp4", silent.read_bytes())})
+    assert reply.json()["modalities"] == ["video"]
+    notes = {note["code"]: note["message"] for note in reply.json()["notes"]}
+    assert notes["no_audio_track"].startswith("my clip.mp4: ")
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_sound_sent_as_a_clip_is_sound(client, ending):
+    """Nobody is told that it has no pictures, as nobody is by the command."""
+    file = io.BytesIO()
+    soundfile.write(file, 0.1 * np.sin(np.arange(16000) * 0.05), 16000, format=ending.upper())
+    reply = client.post("/api/predict", files={"clip": (f"a.{ending}", file.getvalue())}).json()
+    assert (reply["modalities"], reply["notes"]) == (["audio"], [])
+    silence = {"clip": ("a.wav", sound(1.0, value=0))}
+    assert [note["code"] for note in client.post("/api/predict", files=silence).json()["notes"]] == ["silent"]
+    told = refused(client.post("/api/predict", files={"clip": ("a.txt", b"only words" * 99)}), 415, "unreadable")
+    assert "video: " not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"these are words" * 99, 415, "unreadable"),
+        (b"", 422, "empty"),
+        (sound(2.0)[:30_000], 422, "truncated"),
+        (sound(0.001), 422, "too_short"),
+    ],
+)
+@pytest.mark.parametrize("part", ["clip", "audio"])
+@pytest.mark.parametrize("route", ["predict", "explain"])
+def test_words_do_not_hide_a_bad_file(client, route, part, content, status, code):
+    """Who sends a file wants it to be used; withheld, it does not matter."""
+    sent = {part: ("my.wav", content)}
+    told = refused(client.post(f"/api/{route}", files=sent, data={"text": "so glad"}), status, code)
+    assert "my.wav" in told or code == "too_short"
+    assert "leave it out to be answered from text" in told
+    reply = client.post(f"/api/{route}", files=sent, data={"text": "so glad", "without": "audio,video"})
+    assert reply.status_code == 200, reply.text
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\n"
 BAD = {
     "not read": ({"clip": ("a.txt", b"these are words" * 99)}, {}, 415, "unreadable"),
     "empty": ({"clip": ("a.mp4", b"")}, {}, 422, "empty"),
@@ -128,7 +172,8 @@ BAD = {
     "span outside": ({"audio": ("a.wav", sound(1.0))}, {"start": "5", "end": "6"}, 422, "span_outside"),
     "zero length": ({"audio": ("a.wav", sound(0.0))}, {}, 422, "empty"),
     "too short": ({"audio": ("a.wav", sound(0.001))}, {}, 422, "too_short"),
-    "a link of git-lfs": ({"clip": ("a.mp4", b"version https://git-lfs.github.com/spec/v1\n")}, {}, 422, "no_modality"),
+    "a link of git-lfs": ({"audio": ("a.mp4", LFS)}, {}, 422, "git_lfs_pointer"),
+    "a link of git-lfs as a clip": ({"clip": ("a.mp4", LFS)}, {"text": "words"}, 422, "git_lfs_pointer"),
     "end before start": ({"audio": ("a.wav", sound(1.0))}, {"start": "1", "end": "0.5"}, 422, "bad_field"),
     "no number": ({"audio": ("a.wav", sound(1.0))}, {"start": "soon"}, 422, "bad_field"),
     "not finite": ({"audio": ("a.wav", sound(1.0))}, {"end": "nan"}, 422, "bad_field"),
@@ -140,6 +185,7 @@ BAD = {
     "unknown part": ({"audio": ("a.wav", sound(1.0))}, {"colour": "red"}, 422, "bad_field"),
     "unknown file": ({"film": ("a.wav", sound(1.0))}, {}, 422, "bad_field"),
     "long words": ({"audio": ("a.wav", sound(1.0))}, {"text": "so " * 200}, 413, "too_large"),
+    "long words in parts": ({"audio": ("a.wav", sound(1.0))}, {"text": ["so " * 9999] * 9}, 413, "too_large"),
     "endless words": ({"audio": ("a.wav", sound(1.0))}, {"text": "so " * 100_000}, 413, "too_large"),
     "features": ({"features": ("a.npz", b"PK")}, {}, 422, "no_modality"),
 }
@@ -217,7 +263,7 @@ def test_model_and_health(client, served):
         "version": "",
         "under_way": 0,
         "waiting": 0,
-        "jobs": 0,
+        "recordings": 0,
     }
 
 

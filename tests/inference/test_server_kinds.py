@@ -46,7 +46,7 @@ def served(folder, data_bin, *options):
     call(fairseq_cli.train.cli_main, [data_bin, *TRAIN, *TINY, *CPU, "--save-dir", folder / "run", *options])
     model = SharedModel.from_pretrained(folder / "run", max_seconds=2.0)
     (folder / "served").mkdir()
-    app = create_app(model, Limits(seconds=2.0, workers=1), folder / "served")
+    app = create_app(model, Limits(seconds=2.0, jobs=1), folder / "served")
     return TestClient(app, base_url="http://127.0.0.1"), model
 
 

@@ -1,9 +1,11 @@
 """Many requests at once, clients that leave, decoders that die, bad media, and the end of the process."""
 
+import contextlib
 import http.client
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -19,13 +21,13 @@ from fastapi.testclient import TestClient
 from servers import Command, ask_all, children, form, in_thread, request
 
 from mm_fairseq.cli import main
-from mm_fairseq.inference.server import run
+from mm_fairseq.inference.server import guard, run
 from mm_fairseq.inference.server.app import create_app
 from mm_fairseq.inference.server.limits import Limits
 from mm_fairseq.inference.server.work import SharedModel
 from mm_fairseq.media import bounds
 
-LIMITS = Limits(seconds=20.0, workers=2)
+LIMITS = Limits(seconds=20.0, jobs=2)
 OTHERS = (signal.SIGINT, signal.SIGHUP)
 
 
@@ -128,11 +130,14 @@ def test_only_the_head_goes_over_the_wire(command):
 @pytest.mark.parametrize("how", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
 def test_the_end(checkpoint, tmp_path, mix, how):
     """Who is under way is answered, files and processes are gone, and nothing is said of errors."""
+    killed = tmp_path / "mm-fairseq-serve-killed/files"
+    killed.mkdir(parents=True)
     with Command(checkpoint, tmp_path, "--jobs", 1) as command:
+        assert not killed.parent.exists()
         case = next(case for case in mix.cases(10) if case.scores)
         ask_all(command.port, [case.raw(command.port)])
-        (folder,) = tmp_path.glob("mm-fairseq-serve-*")
-        assert oct(folder.stat().st_mode)[-3:] == "700"
+        (folder,) = tmp_path.glob("mm-fairseq-serve-*/files")
+        assert oct(folder.parent.stat().st_mode)[-3:] == "700"
         started = children(command.process.pid)
         assert started
         half = socket.create_connection(("127.0.0.1", command.port))
@@ -148,9 +153,28 @@ def test_the_end(checkpoint, tmp_path, mix, how):
         assert "Traceback" not in command.told
 
 
+def test_files_of_servers_that_were_killed_go_with_the_next(tmp_path, monkeypatch):
+    """Those of one that lives do not, nor does what is no server's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, other, link = (tmp_path / f"mm-fairseq-serve-{name}" for name in ("killed", "other", "link"))
+    (killed / "files/f00").mkdir(parents=True)
+    (killed / "files/f00/clip.mp4").write_bytes(b"of somebody")
+    other.mkdir()
+    (other / "diary.txt").write_text("mine")
+    link.symlink_to(other)
+    with run._folder() as living:
+        assert not killed.exists()
+        with run._folder() as own:
+            assert own.parent != living.parent
+            assert living.exists()
+        assert not own.parent.exists()
+    assert sorted(tmp_path.iterdir()) == [link, other]
+    assert (other / "diary.txt").read_text() == "mine"
+
+
 def test_clients_that_leave_are_not_answered(checkpoint, tmp_path, mix):
     """Their clips do not reach the model, and leave neither files nor places behind."""
-    app, asked = served(checkpoint, tmp_path, workers=1), []
+    app, asked = served(checkpoint, tmp_path, jobs=1), []
     office = app.state.office
     before, hold = office.model.scores, threading.Event()
 
@@ -206,6 +230,25 @@ def test_a_full_queue(checkpoint, tmp_path, mix):
         assert [case.fault(reply) for reply in found] == [""] * 3
 
 
+def test_more_requests_than_are_taken(checkpoint, tmp_path, monkeypatch):
+    """Of whichever kind: told as all else is."""
+    monkeypatch.setattr(guard, "_BESIDE", 1)
+    app = served(checkpoint, tmp_path, queue=1)
+    with in_thread(app) as port:
+        half = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(2)]
+        for connection in half:
+            connection.sendall(request("POST", "/api/predict", port, form({"text": "x"}))[:-9])
+            time.sleep(0.3)
+        (refused,) = ask_all(port, [request("GET", "/health", port)])
+        assert (refused.status, refused.body["code"]) == (503, "busy")
+        assert int(refused.headers["retry-after"]) > 0
+        for connection in half:
+            connection.close()
+        _until(lambda: app.state.office.under_way == 0)
+        (health,) = ask_all(port, [request("GET", "/health", port)])
+        assert health.status == 200
+
+
 def test_time_is_up(checkpoint, tmp_path, mix):
     app = served(checkpoint, tmp_path, timeout_seconds=3.0)  # enough for the form on a busy machine
     hold, before = threading.Event(), app.state.office.model.scores
@@ -241,6 +284,14 @@ def test_connections_that_ask_for_nothing_are_closed(checkpoint, tmp_path, monke
             half.sendall(b"GET /health HTTP/1.1\r\nhost: 127")
             assert silent.recv(1) == b""
             assert half.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", port), 20) as second:
+            second.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nGET /health HTTP/1.1\r\nhost: 127")
+            began = time.monotonic()
+            while second.recv(1 << 16):
+                with contextlib.suppress(ConnectionError):
+                    second.sendall(b"0")  # as slowly as it likes
+                    time.sleep(0.1)
+            assert time.monotonic() - began < 5
         (reply,) = ask_all(port, [case.raw(port)])
         assert case.fault(reply) == ""
 

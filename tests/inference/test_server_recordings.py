@@ -24,7 +24,7 @@ from mm_fairseq.inference.server.limits import Limits
 from mm_fairseq.inference.server.work import SharedModel
 from mm_fairseq.inference.windows import predict_segments
 
-LIMITS = Limits(upload_bytes=4_000_000, seconds=8.0, recording_seconds=40.0, jobs=2, workers=1, kept_seconds=60.0)
+LIMITS = Limits(upload_bytes=4_000_000, seconds=8.0, recording_seconds=40.0, recordings=2, jobs=1, kept_seconds=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,14 @@ def test_what_is_refused_at_once(client, folder, files, data, status, code):
 @pytest.mark.parametrize(
     ("content", "code", "told"),
     [
-        (b"no sound at all", "unusable", "a.wav"),
-        (b"", "unusable", "a.wav"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git_lfs_pointer", "a.wav"),
         (None, "too_long", "40 s"),
     ],
 )
 def test_recordings_that_fail(client, folder, content, code, told):
+    """The word is that of /api/predict; who asks for results gets to know why there are none."""
+    if content is not None:
+        assert client.post("/api/predict", files={"clip": ("a.wav", content)}).json()["code"] == code
     content = sound(41.0) if content is None else content
     url = client.post("/api/segments", files={"clip": ("a.wav", content)}).json()["url"]
     state = ended(client, url)
@@ -145,40 +147,48 @@ def test_recordings_that_fail(client, folder, content, code, told):
     assert str(folder) not in state["error"]
     reply = client.get(state["results"]["json"])
     assert (reply.status_code, reply.json()["code"]) == (409, "not_done")
+    assert reply.json()["error"] == f"the recording failed: {state['error']}"
     client.delete(url)
     assert not list(folder.iterdir())
 
 
-def test_room_and_stops(client, folder, monkeypatch):
-    """So many at once; one that is stopped ends, and the next gets its turn."""
-    before = jobs.segments
+def slowly(segments):
+    """The same ones, one after another."""
 
     def slow(*args, **more):
-        for segment in before(*args, **more):
+        for segment in segments(*args, **more):
             time.sleep(0.2)
             yield segment
 
-    monkeypatch.setattr(jobs, "segments", slow)
+    return slow
+
+
+def test_room_and_stops(client, folder, monkeypatch):
+    """So many at once; one that is stopped ends, and the next gets its turn."""
+    monkeypatch.setattr(jobs, "segments", slowly(jobs.segments))
     sent = {"files": {"clip": ("a.wav", sound(20.0))}, "data": {"window": "1", "hop": "0.25"}}
     first, second = (client.post("/api/segments", **sent).json()["url"] for _ in range(2))
     full = client.post("/api/segments", **sent)
     assert (full.status_code, full.json()["code"]) == (429, "busy")
     assert int(full.headers["retry-after"]) > 0
-    assert client.get("/health").json()["jobs"] == 2
+    assert client.get("/health").json()["recordings"] == 2
     assert client.get(second).json()["status"] == "waiting"
     assert client.delete(first).status_code == 204
+    assert client.get("/health").json()["recordings"] == 2  # it ends with its batch
+    assert client.post("/api/segments", **sent).status_code == 429
     limit = time.monotonic() + 20
     while client.get(second).json()["status"] == "waiting" and time.monotonic() < limit:
         time.sleep(0.02)
     state = client.get(second).json()
     assert state["status"] == "running"
-    assert client.get(state["results"]["csv"]).status_code == 409
+    assert "is running" in client.get(state["results"]["csv"]).json()["error"]
+    assert client.get("/health").json()["recordings"] == 1
     client.delete(second)
     limit = time.monotonic() + 20
     while list(folder.iterdir()) and time.monotonic() < limit:
         time.sleep(0.02)
     assert not list(folder.iterdir())
-    assert client.get("/health").json()["jobs"] == 0
+    assert client.get("/health").json()["recordings"] == 0
 
 
 def test_words_of_a_window_have_a_bound(client, monkeypatch):
@@ -237,25 +247,31 @@ def test_recordings_that_wait_are_given_up_at_once(client, folder, monkeypatch):
     assert office.uploads.held == 0
 
 
-def test_what_nobody_asks_for_is_forgotten(small_models, tmp_path, monkeypatch):
-    """When it has ended, not before."""
-    hold, before = threading.Event(), jobs.segments
-
-    def held(*args, **more):
-        hold.wait(20)
-        yield from before(*args, **more)
-
-    monkeypatch.setattr(jobs, "segments", held)
+def test_what_nobody_asks_for_is_given_up(small_models, tmp_path, monkeypatch):
+    """Done, running or waiting; as long as somebody asks, it goes on."""
+    monkeypatch.setattr(jobs, "segments", slowly(jobs.segments))
     model = SharedModel.from_pretrained(small_models.checkpoint("ssl_fusion"))
-    with TestClient(
-        create_app(model, replace(LIMITS, kept_seconds=0.3), tmp_path), base_url="http://127.0.0.1"
-    ) as client:
-        url = client.post("/api/segments", files={"clip": ("a.wav", sound(2.0))}).json()["url"]
-        time.sleep(1.0)
-        assert client.get(url).json()["status"] == "running"
-        hold.set()
+    app = create_app(model, replace(LIMITS, kept_seconds=0.5), tmp_path)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        sent = {"files": {"clip": ("a.wav", sound(4.0))}, "data": {"window": "1", "hop": "0.25"}}
+        url = client.post("/api/segments", **sent).json()["url"]
+        assert ended(client, url)["status"] == "done"
         _until(lambda: not list(tmp_path.iterdir()))
         assert client.get(url).status_code == 404
+        urls = [client.post("/api/segments", **sent).json()["url"] for _ in range(2)]
+        assert [client.get(url).json()["status"] for url in urls] == ["running", "waiting"]
+        _until(lambda: not app.state.office.jobs and not list(tmp_path.iterdir()))
+        assert [client.get(url).status_code for url in urls] == [404, 404]
+        assert app.state.office.uploads.held == 0
+
+
+def test_the_end_does_not_wait_for_who_sweeps(small_models, tmp_path):
+    app = create_app(SharedModel.from_pretrained(small_models.checkpoint("ssl_fusion")), LIMITS, tmp_path)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        url = client.post("/api/segments", files={"clip": ("a.wav", sound(2.0))}).json()["url"]
+        assert ended(client, url)["status"] == "done"
+        began = time.monotonic()
+    assert time.monotonic() - began < jobs._PATIENCE / 2
 
 
 def _until(true, seconds=20):

@@ -1,10 +1,9 @@
 """The application: its routes, its page, and every refusal in one form."""
 
-import mimetypes
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +21,7 @@ from .recordings import router as recordings
 from .work import SharedModel
 
 PAGE = "index.html"
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _ABOUT = """Emotions of clips: video, sound and words, any subset of them, as one trained model sees them.
 
 Nothing that is sent is kept: files are gone when their request is answered. Requests beyond the limits are refused with
@@ -58,7 +58,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.office = office
-    app.add_middleware(Guard, local=local, names=names)
+    app.add_middleware(Guard, queue=limits.queue, local=local, names=names)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -74,8 +74,7 @@ def _page() -> dict[str, Callable[[], Response]]:
     """File name to what gives it; they are read once."""
     found = {}
     for file in resources.files(__package__).joinpath("page").iterdir():
-        kind = mimetypes.guess_type(file.name)[0]
-        if file.is_file() and kind:
+        if kind := _KINDS.get(PurePath(file.name).suffix):
             found[file.name] = _file(file.read_bytes(), kind)
     return found
 

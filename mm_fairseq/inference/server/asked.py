@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import MMFairseqError
 from ...manifest import MODALITIES
+from ...media import MediaError
 from ..clips import Clip, NoModalityError
 from .limits import Limits, Refused, too_long
 from .uploads import Form
@@ -105,15 +106,22 @@ def number(form: Form, name: str) -> float | None:
 
 
 def refusal(error: MMFairseqError, form: Form, seconds: float) -> Refused:
-    """How a clip that cannot be answered is told.
+    """How a clip, or a recording, that cannot be answered is told.
 
     Args:
         error: of who read it, or of the model.
         form: that it came with.
         seconds: of the longest clip.
     """
-    codes = list(error.codes.values()) if isinstance(error, NoModalityError) else []
+    codes = _codes(error)
     if "too_long" in codes:
         return too_long(seconds)
-    faults = [code for code in codes if not code.startswith("no_")] or codes or ["no_modality"]
+    faults = [code for code in codes if not code.startswith("no_")] or codes
     return Refused(415 if set(codes) == {"unreadable"} else 422, faults[0], form.told(str(error)))
+
+
+def _codes(error: MMFairseqError) -> list[str]:
+    if isinstance(error, NoModalityError):
+        return list(error.codes.values()) or ["no_modality"]
+    found = error if isinstance(error, MediaError) else error.__cause__
+    return [found.code] if isinstance(found, MediaError) else ["unusable"]

@@ -22,6 +22,7 @@ from .limits import Refused
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _REFUSED = 400  # the least status of a refusal
 _DRAINED = 5.0  # seconds for which what a refused client sends is read on: who is cut off does not get to read why
+_BESIDE = 256  # requests of all kinds beside those about clips
 _SHOWN = 80  # characters of a path in the log
 _JOB = re.compile(r"^(/api/jobs/)[^/]+")  # whoever knows its name can fetch it
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -91,18 +92,21 @@ class Guard:
 
     Args:
         app: that answers.
+        queue: requests about clips at once; some more of other kinds are let in.
         local: see `check`.
         names: see `check`.
     """
 
-    def __init__(self, app: ASGIApp, local: bool = True, names: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, queue: int, local: bool = True, names: Collection[str] = ()) -> None:
         self.app, self.local, self.names = app, local, {name.lower() for name in names}
+        self.most, self.under_way = queue + _BESIDE, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         began, status, whole = time.monotonic(), 0, False
+        self.under_way += 1
 
         async def heard() -> Message:
             nonlocal whole
@@ -123,6 +127,8 @@ class Guard:
 
         try:
             check(scope["method"], Headers(scope=scope), self.local, self.names)
+            if self.under_way > self.most:
+                raise Refused(503, "busy", "more requests are under way than are taken; try again soon", again=5)
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # the body is left out below
             await self.app(asked, heard, guarded)
         except Refused as refused:
@@ -133,6 +139,7 @@ class Guard:
                 raise  # it is half told: let the connection be cut
             await _refuse(Refused(500, "internal", "the server failed at this request; its log says more"), guarded)
         finally:
+            self.under_way -= 1
             path = _JOB.sub(r"\1...", scope.get("raw_path", b"").decode("ascii", "replace"))[:_SHOWN]
             logger.info("%s %s %s %.2f s", scope["method"], path, status or "left", time.monotonic() - began)
 
@@ -147,6 +154,8 @@ async def _drain(receive: Receive, whole: Callable[[], bool]) -> None:
 async def _refuse(refused: Refused, send: Send) -> None:
     body: dict[str, Any] = {"error": refused.message, "code": refused.code}
     content = json.dumps(body).encode()
-    kind = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": refused.status, "headers": kind})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if refused.again is not None:
+        headers.append((b"retry-after", str(refused.again).encode()))
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -1,4 +1,4 @@
-"""Long recordings: worked at one after another, asked for again and again, and forgotten when nobody asks any more."""
+"""Long recordings: worked at one after another, asked for again and again, and given up when nobody asks any more."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from ..recording import Recording
 from ..segments import SegmentFiles
 from ..subtitles import Cue, Script
 from ..windows import Segment, segments
+from .asked import refusal
 from .limits import Limits, Refused
 from .uploads import Form, Uploads
 from .work import BATCH_SECONDS, SharedModel
@@ -81,12 +82,13 @@ class Jobs:
         self._model, self._limits, self._uploads = model, limits, uploads
         self._reader = model.new_reader()
         self._jobs: dict[str, Job] = {}
+        self._under_way: set[Job] = set()  # those that were dropped, too, until they have stopped
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
-        return sum(not job.ended for job in self._jobs.values())
+        return len(self._under_way)
 
     def check(self) -> None:
         """Whether there is room for one more.
@@ -94,7 +96,7 @@ class Jobs:
         Raises:
             Refused: there is not.
         """
-        if len(self) >= self._limits.jobs:
+        if len(self) >= self._limits.recordings:
             told = f"{len(self)} recordings are under way, as many as are taken; try again later"
             raise Refused(429, "busy", told, again=30)
 
@@ -106,6 +108,7 @@ class Jobs:
         name = secrets.token_urlsafe(16)
         form.kept = True
         self._jobs[name] = job = Job(form, wanted, self._uploads.folder / f"job-{name}")
+        self._under_way.add(job)
         job.task = self._begin(self._work(job))
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = self._begin(self._sweep())
@@ -125,7 +128,7 @@ class Jobs:
         job.stop.set()
         if job.status == "waiting" and job.task:
             job.task.cancel()
-            self._uploads.release(job.form)  # not left to the task, which may not have begun
+            self._end(job)  # not left to the task, which may not have begun
         if job.ended:
             shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -133,6 +136,8 @@ class Jobs:
         """Stop all."""
         for job in self._jobs.values():
             job.stop.set()
+        if self._sweeper:
+            self._sweeper.cancel()
         tasks = list(self._tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=_PATIENCE)
@@ -147,11 +152,14 @@ class Jobs:
         return task
 
     async def _sweep(self) -> None:
-        """Forget results that nobody has asked for in a while, as long as there are recordings."""
+        """Give up what nobody has asked for in a while, as long as there are recordings.
+
+        Who has left before the name of a job came will never ask for it.
+        """
         while self._jobs:
             await asyncio.sleep(min(_SWEEP, self._limits.kept_seconds))
             late = time.monotonic() - self._limits.kept_seconds
-            for name in [name for name, job in self._jobs.items() if job.ended and job.asked_for < late]:
+            for name in [name for name, job in self._jobs.items() if job.asked_for < late]:
                 self.drop(name)
 
     async def _work(self, job: Job) -> None:
@@ -161,10 +169,14 @@ class Jobs:
                     job.status = "running"
                     await _in_thread(lambda: self._try(job))
         finally:
-            self._uploads.release(job.form)
             job.asked_for = time.monotonic()
             if job.stop.is_set():
                 shutil.rmtree(job.folder, ignore_errors=True)
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        self._uploads.release(job.form)
+        self._under_way.discard(job)
 
     def _try(self, job: Job) -> None:
         try:
@@ -173,7 +185,8 @@ class Jobs:
         except Refused as error:
             self._fail(job, error.code, error.message)
         except MMFairseqError as error:
-            self._fail(job, "unusable", self._model.told(job.form.told(str(error))))
+            refused = refusal(error, job.form, self._limits.seconds)
+            self._fail(job, refused.code, self._model.told(refused.message))
         except OSError as error:
             logger.warning("the machine is at fault: %s", error.strerror)
             self._fail(job, "machine", "the machine cannot read files now, or has no room; try again later")

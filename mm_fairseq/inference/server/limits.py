@@ -20,9 +20,9 @@ class Limits:
         subtitle_bytes: of subtitles.
         timeout_seconds: from the first byte of a request to its answer.
         queue: requests under way at once, waiting ones included.
-        jobs: recordings under way at once, waiting ones included.
-        workers: processes that decode.
-        kept_seconds: for which the result of a recording is kept after it was last asked for.
+        recordings: under way at once, waiting ones included.
+        jobs: clips that are decoded at once, each in a process of its own.
+        kept_seconds: for which a recording, or its result, is kept after it was last asked for.
     """
 
     upload_bytes: int = 100 * MEGABYTE
@@ -34,8 +34,8 @@ class Limits:
     subtitle_bytes: int = 2 * MEGABYTE
     timeout_seconds: float = 120.0
     queue: int = 256
-    jobs: int = 4
-    workers: int = 2
+    recordings: int = 4
+    jobs: int = 2
     kept_seconds: float = 900.0
 
 

@@ -26,7 +26,9 @@ def office_of(request: Request) -> Office:
 async def health(request: Request) -> Health:
     """Whether the server answers, and how busy it is."""
     office = office_of(request)
-    return Health(version=VERSION, under_way=office.under_way, waiting=office.workers.waiting, jobs=len(office.jobs))
+    return Health(
+        version=VERSION, under_way=office.under_way, waiting=office.workers.waiting, recordings=len(office.jobs)
+    )
 
 
 @router.get("/api/model")

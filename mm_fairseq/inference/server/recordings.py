@@ -81,7 +81,8 @@ async def timeline(request: Request, name: str) -> FileResponse:
 
 def _file(job: Job, name: str, kind: str) -> FileResponse:
     if job.status != "done":
-        raise Refused(409, "not_done", f"the recording is {job.status}; there are results when it is done")
+        told = f"failed: {job.error}" if job.error else f"is {job.status}; there are results when it is done"
+        raise Refused(409, "not_done", f"the recording {told}")
     shown = f"{PurePath(job.form.name).stem or 'recording'}.{name}.{kind}"
     way = "inline" if kind == "png" else "attachment"
     return FileResponse(

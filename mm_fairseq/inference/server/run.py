@@ -3,39 +3,47 @@
 import asyncio
 import errno
 import logging
+import os
+import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...atomic import HeldError, locked
 from ...errors import MMFairseqError
 from .app import create_app
 from .guard import is_local
 from .limits import Limits
 from .work import SharedModel
 
+_PREFIX, _FILES = "mm-fairseq-serve-", "files"
 _GRACE = 10  # seconds for requests under way when the server is told to stop
 _SILENT = 10.0  # seconds for a connection to ask for something
-_BESIDE = 256  # connections beside those of requests about clips
 _WAITING = 256  # connections that the system holds until they are taken
 
 logger = logging.getLogger(__name__)
 
 
 class Impatient(H11Protocol):
-    """Connections that are opened and ask for nothing are closed: so many of them would keep others out."""
+    """Connections that ask for nothing, or for nothing more, are closed: the system has so many of them only."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(_SILENT, self._look)
+        self.loop.call_later(_SILENT, self._look, self.cycle)
 
-    def _look(self) -> None:
-        if self.cycle is None:  # no headers came, or not all
+    def on_response_complete(self) -> None:
+        last = self.cycle
+        super().on_response_complete()  # may begin with the next request
+        self.loop.call_later(_SILENT, self._look, last)
+
+    def _look(self, last: object) -> None:
+        if self.cycle is last:  # no headers came, or not all
             self.transport.close()
 
 
@@ -59,20 +67,33 @@ def serve(load: Callable[[], SharedModel], limits: Limits, host: str, port: int,
         if not local:
             logger.warning("listening at %s: whoever reaches this address can ask; there is no authentication", host)
         model = load()
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-fairseq-serve-"))
         config = uvicorn.Config(
-            create_app(model, limits, Path(folder), local, [*names, *own]),
+            create_app(model, limits, stack.enter_context(_folder()), local, [*names, *own]),
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
             ws="none",
             http=Impatient,
-            limit_concurrency=limits.queue + _BESIDE,
             timeout_graceful_shutdown=_GRACE,
         )
         logger.info("http://%s:%d answers; Ctrl-C ends it", shown, listening.getsockname()[1])
         _run(uvicorn.Server(config), listening)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A private folder for files, which goes with the process; those of servers that were killed go now."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, HeldError):
+            if left.lstat().st_uid == os.getuid() and not left.is_symlink():
+                with locked(left, wait=0):
+                    shutil.rmtree(left / _FILES)  # there as soon as the lock is held by whose folder it is
+                    left.rmdir()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, locked(name):
+        folder = Path(name, _FILES)
+        folder.mkdir(mode=0o700)
+        yield folder
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ class Health(BaseModel):
     version: str = Field(description="of mm-fairseq")
     under_way: int = Field(description="requests about clips, those that still come in and those that wait included")
     waiting: int = Field(description="clips of these that wait for their turn")
-    jobs: int = Field(description="recordings that are worked at or wait")
+    recordings: int = Field(description="that are worked at or wait")
 
 
 class ServedTarget(BaseModel):
@@ -41,7 +41,9 @@ class ServedLimits(BaseModel):
     subtitle_bytes: int
     timeout_seconds: float = Field(description="from the beginning of a request to its answer")
     queue: int = Field(description="requests about clips at once; further ones get 429")
-    jobs: int = Field(description="recordings at once; further ones get 429")
+    recordings: int = Field(description="for /api/segments at once; further ones get 429")
+    jobs: int = Field(description="clips that are decoded at once")
+    kept_seconds: float = Field(description="for which a recording, or its result, is kept after it was last asked for")
 
 
 class ServedModel(BaseModel):

@@ -18,7 +18,7 @@ from .limits import MEGABYTE, Limits, Refused
 
 FILES = ("clip", "audio", "features")
 _PARTS = 32
-_FIELD_BYTES = MEGABYTE // 4
+_FIELD_BYTES = MEGABYTE // 16
 _ROOM = MEGABYTE  # for what is around the parts
 _NAME = 100  # characters of a file's name that are kept
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}")
@@ -190,7 +190,8 @@ class _Reading:
         piece, limits = data[start:end], self.uploads.limits
         if self._file is None:
             self._text += piece
-            if len(self._text) > (most := self.fields[self._part] or _FIELD_BYTES):
+            before = sum(map(len, self.form.fields.get(self._part, ())))
+            if before + len(self._text) > (most := self.fields[self._part] or _FIELD_BYTES):
                 raise Refused(413, "too_large", f"{self._part}: more than {most} bytes")
             return
         self.form.size += len(piece)

@@ -8,7 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,6 +19,7 @@ from ...errors import MMFairseqError
 from ..clips import Clip, Inputs
 from ..model import BATCH, Answer, EmotionModel
 from ..reading import ClipReader
+from ..sources import Sources
 from .limits import FRAMES, Limits, Refused, too_long
 
 BATCH_SECONDS = 30.0  # of a batch, its padding included
@@ -78,7 +80,7 @@ class Workers:
         self._model, self._limits = model, limits
         self._asked: SimpleQueue[Ask | None] = SimpleQueue()
         self._ready = _Ready()
-        readings = [(self._read, model.new_reader()) for _ in range(limits.workers)]
+        readings = [(self._read, model.new_reader()) for _ in range(limits.jobs)]
         self._threads = [threading.Thread(target=run, args=given, daemon=True) for run, *given in readings]
         self._threads.append(threading.Thread(target=self._answer, daemon=True))
         self._closed = False
@@ -117,21 +119,24 @@ class Workers:
             thread.join(_PATIENCE)
 
     def _read(self, reader: ClipReader) -> None:
-        while ask := self._asked.get():
-            if ask.future.cancelled():
-                continue
-            try:
-                inputs = reader.read(ask.clip, ask.without)
-                if self._is_long(inputs, reader):
-                    raise too_long(self._limits.seconds)
-                if not self._ready.put(ask, inputs):
-                    raise _stopping()
-            except (MMFairseqError, OSError, Refused) as error:
-                ask.fail(error)
-            except Exception as error:
-                logger.exception("a clip could not be read")
-                ask.fail(error)
+        with Sources() as sources:
+            while ask := self._asked.get():
+                if not ask.future.cancelled():
+                    self._prepare(ask, reader, sources)
         reader.close()
+
+    def _prepare(self, ask: Ask, reader: ClipReader, sources: Sources) -> None:
+        try:
+            inputs = reader.read(_known(ask.clip, sources), ask.without, strict=True)
+            if self._is_long(inputs, reader):
+                raise too_long(self._limits.seconds)
+            if not self._ready.put(ask, inputs):
+                raise _stopping()
+        except (MMFairseqError, OSError, Refused) as error:
+            ask.fail(error)
+        except Exception as error:
+            logger.exception("a clip could not be read")
+            ask.fail(error)
 
     def _is_long(self, inputs: Inputs, reader: ClipReader) -> bool:
         """Features say nothing of their time: their frames are counted."""
@@ -175,6 +180,13 @@ class Workers:
             Answer(inputs, self._model.kinds, {name: found[row] for name, found in scores.items()}, ask.top_k)
             for row, (ask, inputs) in enumerate(going)
         ]
+
+
+def _known(clip: Clip, sources: Sources) -> Clip:
+    """A file without pictures is one of sound, under whichever name it was sent."""
+    if isinstance(clip.video, Path) and clip.audio is None and not sources.has_pictures(clip.video):
+        return replace(clip, video=None, audio=clip.video)
+    return clip
 
 
 def _stopping() -> Refused:
