@@ -61,6 +61,7 @@ class Mix:
                 ({}, {"clip": (clip.video.name, film)}, {"video": clip.video}),
                 ({"without": "video"}, {"clip": ("b.mp4", film)}, {"video": clip.video, "without": ["video"]}),
                 ({"text": clip.text}, {"audio": ("c.wav", tone.read_bytes())}, {"audio": tone, "text": clip.text}),
+                ({"text": clip.text}, {"clip": ("d.wav", tone.read_bytes())}, {"audio": tone, "text": clip.text}),
             ]
             fields, files, given = ways[number % len(ways)]
             wanted = model.predict(**given).targets
@@ -69,8 +70,10 @@ class Mix:
         film = clips[0].video.read_bytes()
         for fields, files, status, code in (
             ({}, {"clip": ("a.mp4", b"no film" * 500)}, 415, "unreadable"),
+            ({"text": "words"}, {"clip": ("a.mp4", b"no film" * 500)}, 415, "unreadable"),
             ({}, {"clip": ("a.mp4", b"")}, 422, "empty"),
             ({}, {"audio": ("a.wav", sound(2.0)[:20_000])}, 422, "truncated"),
+            ({"text": "words"}, {"audio": ("a.wav", sound(2.0)[:20_000])}, 422, "truncated"),
             ({"without": "smell"}, {"clip": ("a.mp4", film)}, 422, "bad_field"),
             ({"start": "90"}, {"clip": ("a.mp4", film)}, 422, "span_outside"),
             ({"text": ""}, {}, 422, "no_modality"),

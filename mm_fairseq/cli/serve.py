@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a recording that is answered window by window (default: %(default)s)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=cores(), metavar="N", help="processes that decode (default: the cores, %(default)s)"
+        "--jobs",
+        type=int,
+        default=cores(),
+        metavar="N",
+        help="clips that are decoded at once (default: the cores, %(default)s)",
     )
     parser.add_argument(
         "--queue", type=int, default=256, metavar="N", help="requests at once; further ones get 429 (default: 256)"

@@ -1,5 +1,6 @@
 """The commands of examples/serve/README.md, run as they are printed."""
 
+import argparse
 import json
 import os
 import re
@@ -14,8 +15,10 @@ pytest.importorskip("fastapi")
 
 from servers import in_thread
 
+from mm_fairseq.cli import serve
 from mm_fairseq.inference.server.app import create_app
 from mm_fairseq.inference.server.limits import Limits
+from mm_fairseq.inference.server.schemas import ServedLimits
 from mm_fairseq.inference.server.work import SharedModel
 
 PAGE = Path(__file__).parents[2] / "examples/serve/README.md"
@@ -56,6 +59,20 @@ def test_one_request_each(run, tmp_path):
     assert found[4]["picture"] is None
     (shown,) = [json.loads(each) for each in blocks("json")]
     assert shown.keys() == found[1].keys()
+
+
+def test_limits_are_called_as_options_are():
+    """The table has every limit that the API tells, each with the option that sets it."""
+    rows = [line.split("|")[1:3] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")][1:]
+    table = {field.strip(" `"): option.split()[0].strip("`") if option.split() else "" for option, field in rows}
+    told = ServedLimits.model_fields.keys() - {"shortest_hop", "text_characters", "subtitle_bytes"}
+    assert table.keys() == told
+    options = argparse.ArgumentParser()
+    serve.add_arguments(options)
+    known = {action.option_strings[0] for action in options._actions}
+    assert {option for option in table.values() if option} <= known
+    for name in ("queue", "jobs"):
+        assert table[name] == f"--{name}"
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")

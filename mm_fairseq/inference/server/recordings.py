@@ -27,7 +27,10 @@ _KINDS = {"json": "application/json", "csv": "text/csv", "vtt": "text/vtt", "png
 
 @router.post("/api/segments", status_code=202, responses=REFUSALS, openapi_extra=form(_FIELDS, _FILES))
 async def begin(request: Request, response: Response) -> JobState:
-    """Begin with a recording: at least one of clip and audio. Ask for the job's `url` until its status is `done`."""
+    """Begin with a recording: at least one of clip and audio.
+
+    Ask for the job's `url` until its status is `done`; one that nobody asks for is given up after a while.
+    """
     office = office_of(request)
     office.jobs.check()
     sizes = {name: office.limits.subtitle_bytes if name == "subtitles" else 0 for name in _FIELDS}
