@@ -1,7 +1,8 @@
 """The command `mm-fairseq`: one module a subcommand, imported only when it is chosen.
 
 A module `cli/<name, - as _>.py` has `add_arguments(parser)` and `run(args) -> int`, the exit status. One with `FURTHER`
-(what it is, in words) gets the words behind `--` untouched, as `args.further`.
+(what it is, in words) gets the words behind `--` untouched, as `args.further`. One with `INTERMIXED` takes its plain
+words on both sides of options.
 """
 
 import argparse
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.usage = f"{parser.format_usage().removeprefix('usage: ').rstrip()} -- {told}"
         cut = words.index("--") if "--" in words else len(words)
         words, further = words[:cut], words[cut + 1 :]
-    args = parser.parse_args(words, argparse.Namespace(further=further))
+    mixed = getattr(module, "INTERMIXED", False) and "--" not in words  # behind which argparse would look for options
+    parse = parser.parse_intermixed_args if mixed else parser.parse_args
+    args = parse(words, argparse.Namespace(further=further))
     try:
         return module.run(args)
     except MMFairseqError as error:

@@ -16,16 +16,18 @@ from ..errors import MMFairseqError
 from ..inference import EmotionModel
 from ..inference.checks import CONFIG, WEIGHTS
 from ..inference.recording import HOP, Recording
-from ..inference.segments import FILES, SegmentFiles
+from ..inference.segments import FILES, SegmentFiles, check_free
 from ..inference.subtitles import read_subtitles
 from ..inference.windows import segments
 from . import INTERRUPTED
-from ._tables import show
+from ._tables import counted, show
 from .predict import clean
 
 
 def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -> int:
     """Answer for what is missing, then write all files; 1 where not a single window could be answered."""
+    if not args.overwrite:
+        check_free(args.out)
     video, audio = (args.clip or [None])[0], args.audio
     hop = HOP if args.hop is None else args.hop
     cues = read_subtitles(args.subtitles) if args.subtitles else []
@@ -47,17 +49,18 @@ def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -
         args.out.mkdir(parents=True, exist_ok=True)
         with locked(args.out), SegmentFiles(args.out, about, model.kinds) as files:
             total = len(recording.windows)
+            of_all = f"of {counted(total, 'window')} are"
             if files.changed:
                 sys.stderr.write(f"{args.out}: begun anew; other than in the interrupted run: {files.changed}\n")
             elif files.done:
-                sys.stderr.write(f"{args.out}: {files.done} of {total} windows are there already\n")
+                sys.stderr.write(f"{args.out}: {files.done} {of_all} there already\n")
             try:
                 with tqdm(total=total, initial=files.done, unit="window", disable=None) as bar:
                     for segment in segments(model, recording, cues, args.batch_size, files.done, without):
                         files.add(segment)
                         bar.update()
             except KeyboardInterrupt:
-                told = f"interrupted; {files.done} of {total} windows are kept: the same command goes on from there"
+                told = f"interrupted; {files.done} {of_all} kept: the same command goes on from there"
                 sys.stderr.write(f"\nmm-fairseq predict: {told}\n")
                 return INTERRUPTED
             counts = files.finish(os.path.basename(video or audio))
@@ -70,13 +73,13 @@ def _summary(
 ) -> list[str]:
     counts = dict(counts)
     windows, silent = counts.pop("segments"), counts.pop("unanswered")
-    lines = [f"{windows} windows from {recording.windows.first:g} s to {recording.windows.last:g} s"]
+    lines = [f"{counted(windows, 'window')} from {recording.windows.first:g} s to {recording.windows.last:g} s"]
     lines += [f"answered without {name}: {clean(str(fault))}" for name, fault in sorted(recording.faults.items())]
     missing = {"audio", "video"} & {*model.modalities} - {*without, *recording.ends, *recording.faults}
     lines += [f"answered without {name}, which the recording has not" for name in sorted(missing)]
     if silent:
         lines.append(f"{silent} of them could not be answered: segments.csv says why")
-    lines += [f"note of {count} windows: {name.replace('_', ' ')}" for name, count in counts.items()]
+    lines += [f"note of {counted(count, 'window')}: {name.replace('_', ' ')}" for name, count in counts.items()]
     return [*lines, f"written: {', '.join(str(out / name) for name in FILES)}"]
 
 

@@ -29,6 +29,11 @@ def drawn(table: Table) -> RichTable:
     return out
 
 
+def counted(number: int, what: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def words(text: str) -> list[str]:
     """The parts of a comma list."""
     return [part.strip() for part in text.split(",") if part.strip()]

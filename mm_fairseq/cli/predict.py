@@ -26,9 +26,10 @@ from ..inference.recording import HOP
 from ..inference.sources import Sources, clip_of
 from ..manifest import MODALITIES, Manifest
 from ..tables import Table, to_json
-from ._tables import show
+from ._tables import counted, show
 
-_OF_WINDOWS = ("hop", "out", "subtitles")
+INTERMIXED = True
+_OF_WINDOWS = ("hop", "out", "subtitles", "overwrite")
 _NAME = 200  # bytes; systems take 255, of which suffixes are some
 _NOT_OF_WINDOWS = ("text", "manifest", "split", "json", "output", "top_k", "max_seconds", "explain")
 
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--window", type=number, metavar="S", help="answer for each window of so many seconds")
     add("--hop", type=number, metavar="S", help=f"seconds from one window to the next (default: {HOP:g})")
     add("--out", type=Path, metavar="DIR", help="folder for segments.json, .csv, .vtt and timeline.png")
+    add("--overwrite", action="store_true", help="replace the files that an earlier run wrote to this folder")
     add("--subtitles", type=Path, metavar="FILE", help="WebVTT or SubRip: the words and their times")
 
 
@@ -82,12 +84,15 @@ def _check(args: argparse.Namespace) -> None:
     """Raises MMFairseqError for options that contradict each other, or would have no effect."""
     many = args.manifest is not None or len(args.clip) > 1
     for name in _OF_WINDOWS if args.window is None else ():
-        if getattr(args, name) is not None:
+        if getattr(args, name) not in (None, False):
             raise MMFairseqError(f"--{name} is of --window, which is not given")
     for name in _NOT_OF_WINDOWS if args.window is not None else ():
         if getattr(args, name) not in (None, False):
             told = "words have no times: give them as --subtitles FILE" if name == "text" else "leave it out"
             raise MMFairseqError(f"--{name.replace('_', '-')} does not go with --window: {told}")
+    for name in ("window", "hop"):
+        if (value := getattr(args, name)) is not None:
+            check_number(f"--{name}", value)
     if args.window is not None and args.out is None:
         raise MMFairseqError("--window needs --out DIR, the folder to write segments to")
     if args.window is not None and len(args.clip) > 1:
@@ -107,6 +112,8 @@ def _check(args: argparse.Namespace) -> None:
     start, end = args.start or 0.0, args.end
     if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
         raise MMFairseqError(f"from {start:g} s to {'the end' if end is None else f'{end:g} s'}: no span of a clip")
+    if args.output is not None and not args.output.parent.is_dir():
+        raise MMFairseqError(f"--output {args.output}: there is no folder {args.output.parent}")
     device_of(args.device)
 
 
@@ -122,7 +129,13 @@ def _clips(args: argparse.Namespace, sources: Sources) -> tuple[Iterable[Clip], 
 
 def _rows(path: Path, split: str | None) -> tuple[Iterable[Clip], int]:
     path = path / "manifest.tsv" if path.is_dir() else path
-    manifest, lists = Manifest.read(path), path.parent / "splits"
+    try:
+        manifest, lists = Manifest.read(path), path.parent / "splits"
+    except MMFairseqError as error:
+        if not str(error).startswith(f"{path}:1: "):
+            raise
+        told = "; `mm-fairseq prepare table` makes a manifest of a table of another form"
+        raise MMFairseqError(f"{error}{told}") from error
     rows = manifest.utterances
     if split is not None and (lists / split).is_file():
         ids = set((lists / split).read_text(encoding="utf-8").split("\n"))
@@ -161,14 +174,14 @@ class _Run:
         if self.rows:
             names = list(self.model.kinds)
             show(
-                Table(f"{len(self.rows)} clips", ["clip", *names, "answered from"], self.rows, numeric=False),
+                Table(counted(len(self.rows), "clip"), ["clip", *names, "answered from"], self.rows, numeric=False),
                 *self.notes,
             )
         for path in filter(None, (self.args.explain, self.args.output)):
             sys.stderr.write(f"written: {path}\n")
         for number, what in ((self.unanswered, "answered"), (self.unexplained, "explained")):
             if number:
-                sys.stderr.write(f"mm-fairseq predict: {number} of {self.clips} clips could not be {what}\n")
+                sys.stderr.write(f"mm-fairseq predict: {number} of {counted(self.clips, 'clip')} could not be {what}\n")
         return int(self.unanswered + self.unexplained > 0)
 
     def _answers(self, clips: Iterable[Clip]) -> Iterator[tuple[Inputs, Answer]]:

@@ -29,6 +29,7 @@ from .checks import CONFIG, WEIGHTS, check_files, check_state, check_task
 FORMAT = 1
 _TASK = ("init_token", "separator_token", "max_sample_size")
 _STATE = ("targets", "dictionary", "tokenizer", "meta", "modalities")
+_OTHERS = {"meta.json": "a data-bin of `mm-fairseq binarize`", "manifest.tsv": "a corpus of `mm-fairseq prepare`"}
 _TRAINED_AS = "train it with fairseq-train and --task emotion_prediction"
 
 
@@ -132,6 +133,10 @@ def load(path: str | os.PathLike, checkpoint_file: str = "checkpoint_best.pt") -
         if not (path / checkpoint_file).is_file():
             there = sorted(each.name for each in path.glob("*.pt"))
             told = f"it has {', '.join(there[:5])}" if there else f"neither {CONFIG} of a saved model nor a checkpoint"
+            for name, what in _OTHERS.items():
+                if (path / name).is_file() and not there:
+                    told = f"it is {what}; give what fairseq-train wrote to its --save-dir"
+                    break
             raise MMFairseqError(f"{path}: no {checkpoint_file} in this folder; {told}")
         path /= checkpoint_file
     return _checkpoint(path)
@@ -139,7 +144,8 @@ def load(path: str | os.PathLike, checkpoint_file: str = "checkpoint_best.pt") -
 
 def _checkpoint(path: Path) -> Loaded:
     if path.is_file() and (fault := checkpoints.damage(path)):
-        raise MMFairseqError(f"{path}: a damaged checkpoint: {fault}")
+        told = "a damaged checkpoint" if checkpoints.sum_file(path).is_file() else "not a checkpoint, or a damaged one"
+        raise MMFairseqError(f"{path}: {told}: {fault}")
     saved = read_checkpoint(path)
     options: Any = saved.get("cfg")
     options = OmegaConf.to_container(options, enum_to_str=True) if OmegaConf.is_config(options) else options

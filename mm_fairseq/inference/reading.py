@@ -298,7 +298,7 @@ class ClipReader:
         rate = {"audio": SAMPLE_RATE, "video": self.settings.fps}.get(name)
         if name in self.dims or rate is None:
             return f"{length} {'frames' if name in self.dims else 'tokens'}"
-        return f"{length / rate:.3g} s of {name}"
+        return f"{round(length / rate, 3):.9g} s of {name}"
 
     def _tell(self, items: Mapping[str, np.ndarray], clip: Clip, found: _Found) -> None:
         if "text" in items and "text" not in self.dims:

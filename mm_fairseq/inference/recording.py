@@ -23,8 +23,10 @@ from ..media import bounds as media_bounds
 from ..media.child import Call, reader
 from ..media.extent import read_extent
 from ..media.video import MAX_CLIP_BYTES
-from ..preprocessing.items import MIN_SAMPLES, READERS, SAMPLE_RATE
-from .reading import ASKER, ClipReader
+from ..preprocessing.items import MIN_SAMPLES, SAMPLE_RATE
+from .checks import check_number
+from .clips import NoModalityError
+from .reading import ASKER, DECODERS, ClipReader
 
 WINDOW, HOP = 5.0, 1.0  # seconds
 BLOCK = 60.0
@@ -33,7 +35,7 @@ _REST = 0.1  # seconds that are no window of their own
 _TAIL = 1.0  # and no block
 _AGAIN = 1.0  # seconds of a damaged block that are tried at a time
 _HOPELESS = {"timeout", "missing_file"}  # of a block: its parts would not do better
-FUNCTIONS = READERS | {"extent": read_extent}
+FUNCTIONS = DECODERS | {"extent": read_extent}
 
 
 class Windows(OnDemand[tuple[float, float]]):
@@ -99,7 +101,8 @@ class Recording:
         faults: modality to what is wrong with the file that was named for it; each window has it as a note.
 
     Raises:
-        MMFairseqError: the recording has nothing that the model reads, cannot be read, or a file of it is not there.
+        NoModalityError: the recording has nothing that the model reads, or cannot be read.
+        MMFairseqError: a file of it is not there, or windows are too short for the model.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Recording:
         end: float | None = None,
         without: Collection[str] = (),
     ) -> None:
+        check_number("window", window)
         self._settings, self._first = clips.settings, start or 0.0
         sources = {"video": video, "audio": audio if audio is not None else video}
         wanted = [name for name in clips.modalities if sources.get(name) is not None and name not in without]
@@ -126,6 +130,7 @@ class Recording:
         self.faults: dict[str, MediaError] = {}
         try:
             self.ends, pixels = self._extent(video is not None and audio is not None)
+            self._check_window(clips, window)
             last = max(self.ends.values()) if end is None else min(end, max(self.ends.values()))
             self.windows = Windows(self._first, last, window, hop)
         except BaseException:
@@ -152,11 +157,24 @@ class Recording:
         if not ends:
             told = "; ".join(dict.fromkeys(map(str, self.faults.values())))
             named = ", ".join(dict.fromkeys(self._paths.values())) or "no recording"
-            raise MMFairseqError(told or f"{named}: neither sound nor pictures that the model reads")
+            codes = {name: fault.code for name, fault in self.faults.items()}
+            raise NoModalityError(told or f"{named}: neither sound nor pictures that the model reads", codes)
         for name, path in self._paths.items() if each_named else ():
             if name not in ends and name not in self.faults:
                 self.faults[name] = MediaError(f"no_{name}_track", f"{path}: the file has no {name} track; replace it")
         return ends, pixels
+
+    def _check_window(self, clips: ClipReader, window: float) -> None:
+        """Whether the model makes anything of so short a window, of sound or of pictures.
+
+        Raises:
+            MMFairseqError: it does not; says what it needs.
+        """
+        least = {name: clips.limits[name].shortest if name in clips.limits else 1 for name in self.ends}
+        least |= {"audio": max(least["audio"], MIN_SAMPLES)} if "audio" in least else {}
+        if all(max(1, round(window * self._rate(name))) < count for name, count in least.items()):
+            needed = " or ".join(f"{count / self._rate(name):g} s of {name}" for name, count in least.items())
+            raise MMFairseqError(f"a window of {window:g} s: the model needs at least {needed}")
 
     def _block_seconds(self, pixels: int) -> float:
         """So many whole frames that their pictures need not be shrunk to be held at once."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ..atomic import open_atomic
+from ..errors import MMFairseqError
 from ..targets import Kind
 from .timeline import Point, draw_timeline
 from .windows import Segment, check_targets
@@ -23,6 +24,20 @@ FILES = ("segments.json", "segments.csv", "segments.vtt", "timeline.png")
 _WORST = 1 << 20  # bytes of a line that is believed
 
 Row = Mapping[str, Any]  # a segment as `Segment.to_json` gives it
+
+
+def check_free(folder: Path) -> None:
+    """See that no finished run would be replaced; an interrupted one may be gone on with.
+
+    Raises:
+        MMFairseqError: there is one.
+    """
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not (folder / PART).exists():
+        raise MMFairseqError(
+            f"{folder}: {', '.join(there)} of an earlier run {'is' if len(there) == 1 else 'are'} there already; "
+            "replace what is there with --overwrite, or name another folder"
+        )
 
 
 class Shown(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,7 +224,12 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["a.wav", "--split", "test"], "--split is of --manifest"),
         (["a.wav", "--hop", 1], "--hop is of --window"),
         (["a.wav", "--out", "x"], "--out is of --window"),
+        (["a.wav", "--overwrite"], "--overwrite is of --window"),
         (["a.wav", "--window", 5], "--window needs --out"),
+        (["a.wav", "--window", -5, "--out", "o"], "--window -5.0: a number above 0 is needed"),
+        (["a.wav", "--window", 5, "--hop", 0, "--out", "o"], "--hop 0.0: a number above 0 is needed"),
+        (["a.wav", "--window", 0.01, "--out", "o"], "a window of 0.01 s: the model needs at least 0.025 s of audio"),
+        (["a.wav", "--output", "x/y/z.jsonl"], "--output x/y/z.jsonl: there is no folder x/y"),
         (["a.wav", "--window", 5, "--out", "o", "--text", "x"], "words have no times: give them as --subtitles FILE"),
         (["a.wav", "--window", 5, "--out", "o", "--json"], "--json does not go with --window"),
         (["a.wav", "--window", 5, "--out", "o", "--top-k", 2], "--top-k does not go with --window"),
@@ -320,6 +326,60 @@ def test_what_else_lies_beside_a_model_changes_nothing(small_models, tmp_path):
         assert _segments._sum(*_segments._model_files(model)) == before
         (tmp_path / next(iter(model.state["tokenizer"]))).write_bytes(b"other words")
         assert _segments._sum(*_segments._model_files(model)) != before
+
+
+def test_a_finished_recording_is_replaced_only_if_asked_for(ask, tmp_path, monkeypatch):
+    out = tmp_path / "o"
+    words = ["a.wav", "--window", 1, "--hop", 0.5, "--out", out]
+    assert ask(*words)[0] == 0
+    before = (out / "segments.json").read_bytes()
+    with monkeypatch.context() as nothing:
+        nothing.setattr(_segments, "Recording", None)  # told before anything is opened
+        status, told, err = ask("b.mp3", *words[1:])
+    assert (status, told, err.count("\n")) == (2, "", 1)
+    assert f"{out}: segments.json, segments.csv, segments.vtt, timeline.png of an earlier run are there already" in err
+    assert "replace what is there with --overwrite, or name another folder" in err
+    assert (out / "segments.json").read_bytes() == before
+    assert ask("b.mp3", *words[1:], "--overwrite")[0] == 0
+    assert (out / "segments.json").read_bytes() != before
+    (out / PART).touch()  # an interrupted run: the same command goes on
+    assert ask(*words)[0] == 0
+    assert (out / "segments.json").read_bytes() == before
+
+
+def test_one_window_and_one_clip_are_told_in_the_singular(ask, tmp_path, files):
+    _, out, _ = ask("a.wav", "--window", 5, "--out", tmp_path / "o")
+    assert "1 window from 0 s to 2 s" in out
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE, np.int16), RATE)
+    _, out, _ = ask(tmp_path / "silence.wav", "--window", 5, "--out", tmp_path / "silent")
+    assert "note of 1 window: audio silent" in out
+    _, out, err = ask("a.wav", "bad.mp4")
+    assert out.startswith("1 clip ")
+    assert "1 of 2 clips could not be answered" in err
+
+
+def test_clips_on_both_sides_of_options(checkpoint, files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    shutil.copyfile("a.wav", "-a.wav")
+    for words in (
+        ["a.wav", "--checkpoint", checkpoint, "--json", "b.mp3"],
+        ["--json", "a.wav", "--checkpoint", checkpoint, "b.mp3"],
+    ):
+        assert main(["predict", *map(str, words)]) == 0
+        assert [each["id"] for each in lines(capsys.readouterr().out)] == ["a.wav", "b.mp3"]
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", "--", "-a.wav"]) == 0
+    assert [each["id"] for each in lines(capsys.readouterr().out)] == ["-a.wav"]
+
+
+def test_a_table_that_is_no_manifest(ask, tmp_path):
+    (tmp_path / "t.csv").write_text("path,label\na.wav,happy\n")
+    status, _, err = ask("--manifest", tmp_path / "t.csv")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "t.csv:1: expected '# root=DIR', found 'path,label'; `mm-fairseq prepare table` makes a manifest" in err
+    (tmp_path / "m.tsv").write_text("# root=.\nid\tsplit\n")
+    _, _, err = ask("--manifest", tmp_path / "m.tsv")
+    assert "m.tsv:2: the columns must begin" in err
+    assert "prepare table" not in err
 
 
 @pytest.mark.slow

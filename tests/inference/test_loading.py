@@ -6,6 +6,7 @@ import socket
 from contextlib import contextmanager
 
 import hostile_files
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -167,6 +168,15 @@ def test_files_of_others(small_models, tmp_path):
 def test_files_that_are_none(tmp_path, content, match):
     (tmp_path / "model.pt").write_bytes(content)
     refused(tmp_path / "model.pt", match)
+
+
+def test_what_else_is_given_as_a_checkpoint_is_called_what_it_is(small_models, tmp_path):
+    refused(small_models.data_bin, "it is a data-bin of `mm-fairseq binarize`; give what fairseq-train wrote")
+    refused(small_models.prepared, "it is a corpus of `mm-fairseq prepare`; give what fairseq-train wrote")
+    (tmp_path / "film.avi").write_bytes(b"RIFF\0\0\0\0AVI LIST" * 90)
+    refused(tmp_path / "film.avi", "not a checkpoint, or a damaged one: its first bytes are not those of a checkpoint")
+    np.savez(tmp_path / "a.npz", audio=np.zeros(9))
+    refused(tmp_path / "a.npz", "not a")
 
 
 def test_a_damaged_checkpoint(small_models, tmp_path):

@@ -12,7 +12,7 @@ from long_recordings import RATE, damage, noise, write
 
 from mm_fairseq.databin import unpack_frames
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.inference import EmotionModel, recording
+from mm_fairseq.inference import EmotionModel, NoModalityError, recording
 from mm_fairseq.inference.recording import Recording, Windows
 from mm_fairseq.inference.subtitles import Cue
 from mm_fairseq.inference.windows import predict_segments
@@ -61,6 +61,28 @@ def test_windows_cover_all(first, last, window, hop):
 def test_windows_that_leave_gaps(window, hop):
     with pytest.raises(MMFairseqError, match="hop"):
         Windows(0, 10, window, hop)
+
+
+def test_windows_of_which_the_model_makes_nothing(tmp_path, model, small_models):
+    soundfile.write(tmp_path / "a.wav", noise(3), RATE)
+    for window in (-5, 0, math.nan, math.inf):
+        with pytest.raises(MMFairseqError, match=f"^window {window}: a number above 0"):
+            Recording(model.reader, audio=tmp_path / "a.wav", window=window)
+    for window in (0.001, 0.0249):
+        with pytest.raises(MMFairseqError, match=r"a window of 0\.0\d+ s: the model needs at least 0\.025 s of audio$"):
+            Recording(model.reader, audio=tmp_path / "a.wav", window=window, hop=0.001)
+    answers = [
+        each.answer for each in predict_segments(model, audio=tmp_path / "a.wav", window=0.05, hop=0.05, end=0.2)
+    ]
+    assert len(answers) == 3
+    assert all(answer is not None for answer in answers)
+    needy = small_models.model("ssl_fusion")
+    shortest = needy.limits["audio"].shortest
+    assert shortest > 400
+    with pytest.raises(MMFairseqError, match=f"at least {shortest / RATE:g} s of audio$"):
+        Recording(needy.reader, audio=tmp_path / "a.wav", window=shortest / RATE - 0.001, hop=0.02)
+    with Recording(needy.reader, audio=tmp_path / "a.wav", window=shortest / RATE, hop=0.02) as found:
+        assert len(found.windows) > 100
 
 
 @pytest.mark.parametrize(("window", "hop"), [(5.0, 1.0), (2.5, 0.3), (20.0, 7.0)])
@@ -237,12 +259,15 @@ def test_modalities_withheld(tmp_path, model):
 
 def test_nothing_to_read(tmp_path, model):
     (tmp_path / "a.txt").write_text("hello " * 100)
-    for path, told in (("a.txt", "not an audio or video file"), ("none.mp4", "no such file")):
-        with pytest.raises(MMFairseqError, match=told):
-            Recording(model.reader, tmp_path / path)
+    with pytest.raises(NoModalityError, match="not an audio or video file") as error:
+        Recording(model.reader, tmp_path / "a.txt")
+    assert error.value.codes == {"audio": "unreadable", "video": "unreadable"}
+    with pytest.raises(MMFairseqError, match="no such file"):
+        Recording(model.reader, tmp_path / "none.mp4")
     soundfile.write(tmp_path / "a.wav", noise(1), RATE)
-    with pytest.raises(MMFairseqError, match="neither sound nor pictures"):
+    with pytest.raises(NoModalityError, match="neither sound nor pictures") as error:
         Recording(model.reader, tmp_path / "a.wav", without=["audio"])
+    assert error.value.codes == {}
 
 
 def test_memory_does_not_grow(tmp_path, model, monkeypatch):
