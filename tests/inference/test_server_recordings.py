@@ -131,6 +131,8 @@ def test_what_is_refused_at_once(client, folder, files, data, status, code):
 @pytest.mark.parametrize(
     ("content", "code", "told"),
     [
+        (b"no sound at all", "unreadable", "a.wav"),
+        (b"", "empty", "a.wav"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git_lfs_pointer", "a.wav"),
         (None, "too_long", "40 s"),
     ],
