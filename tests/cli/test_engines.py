@@ -127,9 +127,20 @@ def test_an_interrupted_array_is_cancelled_and_taken_up(prepared, binarized, tmp
     assert tree(out) == binarized
 
 
-def test_ray(prepared, binarized, own, extracted, tmp_path, capsys):
+PATIENT = {  # Ray gives up what is slow, and ends tasks where other programs have filled the memory
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_health_check_failure_threshold": "100",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
+
+def test_ray(prepared, binarized, own, extracted, tmp_path, monkeypatch):
     """One small cluster on this machine for both commands."""
     pytest.importorskip("ray")
+    for name, value in PATIENT.items():
+        monkeypatch.setenv(name, value)
     out = tmp_path / "bin"
     parser = _engines.argparse.ArgumentParser()
     _engines.add_arguments(parser)
