@@ -9,8 +9,9 @@ import soundfile
 import soxr
 import torch
 
+from mm_fairseq.datasets import Limits
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.inference import Clip, NoModalityError
+from mm_fairseq.inference import Clip, EmotionModel, NoModalityError
 from mm_fairseq.toy.clips import write_clip
 
 RATE = 16000
@@ -252,6 +253,16 @@ def test_what_is_longer_than_the_model_takes(small_models):
     assert len(found.items["text"]) == model.limits["text"].longest
     assert "the end is cut off" in found.notes[0].message
     model.answer([found])
+
+
+def test_lengths_are_told_in_seconds_as_a_person_writes_them(small_models):
+    with EmotionModel.from_pretrained(small_models.checkpoint("wave_text"), max_seconds=2000) as model:
+        model.reader.limits["audio"] = Limits(2000, 1200 * RATE)
+        found = model.read(Clip(audio=np.zeros(1300 * RATE + 16, np.int16), sampling_rate=RATE))
+        assert codes(found) == [("audio", "cut"), ("audio", "silent")]
+        assert found.notes[0].message == "1300.001 s of audio; the model takes 1200 s of audio: the end is cut off"
+        with pytest.raises(NoModalityError, match=r"audio: 0\.062 s of audio; the model needs 0\.125 s of audio$"):
+            model.read(Clip(audio=np.zeros(1000, np.int16), sampling_rate=RATE))
 
 
 @pytest.mark.parametrize(
