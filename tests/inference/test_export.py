@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exporting import ARCHITECTURES, OUTPUTS, parts_for, run_alone, samples_of, ssl_fusion, tried
+from exporting import ARCHITECTURES, LENGTHS, OUTPUTS, parts_for, run_alone, samples_of, ssl_fusion, tried
 from small_backbones import ARGS, entry, modality_of
 
+from mm_fairseq.atomic import HeldError, locked
 from mm_fairseq.backbones import BackboneSet
 from mm_fairseq.backbones.backbone_set import Omitted
 from mm_fairseq.cli import main
@@ -150,6 +151,34 @@ def test_parts_that_were_made_before_one_failed_are_whole(exported, monkeypatch,
     assert {path.name for path in tmp_path.glob("*.ts")} == {"audio.ts"}
 
 
+def test_what_a_killed_export_left_goes_with_the_next(exported, tmp_path):
+    left = tmp_path / ".export-killed" / "model.ts"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    with locked(tmp_path), pytest.raises(HeldError):
+        export(exported[1], tmp_path, "torchscript", "fusion")
+    assert left.is_file()  # of one that may still be at it
+    assert export(exported[1], tmp_path, "torchscript", "fusion")["fusion.ts"]["passed"]
+    assert not left.parent.exists()
+
+
+def test_a_folder_of_checkpoints_stays_as_it_is(exported, small_models):
+    folder = small_models.checkpoint("wave_text").parent
+    before = sorted(folder.iterdir())
+    with pytest.raises(MMFairseqError, match=r"has checkpoints, and config\.json would be read in their place"):
+        export(exported[1], folder, "torchscript", "fusion")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_data_bin_is_compared_in_what_the_model_reads(exported, small_models, monkeypatch):
+    model = exported[1]
+    monkeypatch.setitem(model.state["meta"], "fps", 7)
+    assert exports.from_data_bin(model, small_models.data_bin, "test", 1)
+    monkeypatch.setitem(model.state["meta"], "tokenizer", {"name": "words", "files": []})
+    with pytest.raises(MMFairseqError, match=r"tokenizer is .*, in that of the training .*words"):
+        exports.from_data_bin(model, small_models.data_bin, "test", 1)
+
+
 def test_a_number_that_is_none_does_not_pass():
     [part] = parts_for(ssl_fusion({"text": "embedding"}))
     found = compare(
@@ -245,7 +274,7 @@ def test_every_fusion_in_every_format(fusion, tmp_path):
 def test_every_backbone_in_every_format(name, tmp_path):
     modality = modality_of(name).replace("any", "video")
     assert refusal(BackboneSet({modality: entry(name)}).encoders[modality]) == ""
-    model = ssl_fusion({modality: name}, max_positions_t=20)
+    model = ssl_fusion({modality: name}, max_positions_t=20, max_positions_a=max(LENGTHS["audio"]))
     [part] = parts_for(model, "backbones")
     found = tried(part, samples_of(model), FORMATS, tmp_path)
     assert max(found.values()) < 1e-4, found

@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...atomic import write_atomic
+from ...atomic import locked, write_atomic
 from ...backbones.backbone_set import Omitted
 from ...errors import MMFairseqError
 from ...versions import installed
@@ -24,6 +25,7 @@ from .samples import Sample, from_clips, from_data_bin
 __all__ = ["FORMATS", "PARTS", "REFUSALS", "TOLERANCE", "Refusal", "Sample", "export", "from_clips", "from_data_bin"]
 
 CONFIG, PARITY = "config.json", "parity.json"
+HIDDEN = ".export-"  # begins the name of a folder in which a file is made
 WEIGHTS = ".data"  # behind the name of a file whose weights, beyond 2 GB, have a file of their own
 MADE = 4  # samples of noise that are tried beside the real ones
 
@@ -56,7 +58,7 @@ def export(
         file name to what parity.json says of it.
 
     Raises:
-        MMFairseqError: it cannot be exported, says why; or the folder holds files of another checkpoint.
+        MMFairseqError: it cannot be exported, says why; or the folder holds checkpoints, or files of another one.
     """
     if kind not in FORMATS:
         raise MMFairseqError(f"--format {kind!r}; allowed: {', '.join(FORMATS)}")
@@ -65,17 +67,22 @@ def export(
     out, about = Path(out), describe.about_model(model)
     side = int(model.state["meta"].get("frame_size") or 1)
     parts = parts_of(model.model, model.kinds, model.limits, model.reader.dims, side, part)
-    config, told = _earlier(out, about)
+    if any(out.glob("*.pt")):
+        raise MMFairseqError(f"{out}: has checkpoints, and {CONFIG} would be read in their place: another --out")
     out.mkdir(parents=True, exist_ok=True)
     found = {}
-    for each in parts:
-        name = each.name + FORMATS[kind].suffix
-        found[name] = _export(model, each, out / name, kind, real, tolerance)
-        config["files"].pop(name, None)
-        if found[name]["passed"]:
-            config["files"][name] = describe.about_file(each, kind)
-        told["files"][name] = found[name]
-        _write_about(model, out, config, told)
+    with locked(out):
+        config, told = _earlier(out, about)
+        for left in out.glob(f"{HIDDEN}*"):
+            shutil.rmtree(left)  # of one that was killed
+        for each in parts:
+            name = each.name + FORMATS[kind].suffix
+            found[name] = _export(model, each, out / name, kind, real, tolerance)
+            config["files"].pop(name, None)
+            if found[name]["passed"]:
+                config["files"][name] = describe.about_file(each, kind)
+            told["files"][name] = found[name]
+            _write_about(model, out, config, told)
     return found
 
 
@@ -96,7 +103,7 @@ def _export(
     tried = [*usable, *samples.made(model, part.ports, MADE)]
     logger.info("%s: capturing the %s", path, part.name)
     program = capture(part)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=path.parent) as folder:
         place = Path(folder, path.name)
         write(program, part, place, kind)
         found = parity.compare(part, FORMATS[kind].open(place, part), tried, tolerance)

@@ -19,6 +19,7 @@ from .parts import Part, Port, Tensors
 
 PAD = 1  # of texts, as fairseq's dictionaries number it
 SPECIAL = 4  # symbols of a dictionary that no text has
+_MADE_BY = {"audio": ("sample_rate",), "text": ("tokenizer",), "video": ("frame_size", "fps")}  # in meta.json
 LONG = {"samples": 80000, "tokens": 64, "frames": 12, "features": 100}  # of what is made
 
 
@@ -44,7 +45,7 @@ def from_data_bin(model: EmotionModel, path: Path, split: str, count: int) -> li
         MMFairseqError: it was made in another way than that of the training, or has no such split.
     """
     data_bin, meta = DataBin(path), model.state["meta"]
-    for key in ("tokenizer", "frame_size", "fps", "sample_rate"):
+    for key in (key for name, keys in _MADE_BY.items() if name in model.modalities for key in keys):
         if data_bin.meta.get(key) != meta.get(key):
             told = f"{key} is {data_bin.meta.get(key)!r}, in that of the training {meta.get(key)!r}"
             raise MMFairseqError(f"{path}: {told}: the model would read it wrongly")
