@@ -103,7 +103,8 @@ def live(
     try:
         _bind(channel.fileno(), limits, parent)
         _Work.area, _Work.limits = area, limits
-        _serve(channel, area, functions)
+        with suppress(ConnectionError):  # the parent has ended; the signal that tells so may come later
+            _serve(channel, area, functions)
         os._exit(0)
     finally:
         try:

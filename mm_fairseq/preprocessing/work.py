@@ -3,12 +3,14 @@
 The same for a data-bin (`job.Job`) and for a cached stream (`encoding.Encoding`), which say how a shard is made.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import atomic
 from ..atomic import HeldError, held
 from ..databin import remove_shard
 from ..media.faces import single_threaded
@@ -83,8 +85,9 @@ def make(
                 done = total - count(work, left)
                 run_shards(process, left, workers, total, done, f"{share.told}{what}", share.local_rank, finished)
     finally:
+        limit = time.monotonic() + atomic.LOCK_WAIT  # the decoder of a worker that was ended needs a moment to notice
         for shard in own:
-            sweep(work, shard)
+            sweep(work, shard, wait=max(0.0, limit - time.monotonic()))
     return fresh
 
 
@@ -102,16 +105,17 @@ def make_one(work: Work, shard: int, advance: Callable[[], Any] = lambda: None, 
                 advance()
 
 
-def sweep(work: Work, shard: int, damaged: bool = False) -> None:
+def sweep(work: Work, shard: int, damaged: bool = False, wait: float = 0) -> None:
     """Remove what a failed or killed process left of a shard, unless one is at it.
 
     Args:
         work: what it belongs to.
         shard: its number.
         damaged: remove the shard itself too where it is not whole.
+        wait: seconds of patience with another process.
     """
     try:
-        with held(_lock(work, shard), wait=0):
+        with held(_lock(work, shard), wait):
             whole = not damaged or work.is_done(shard)
             for folder in work.folders:
                 remove_shard(folder, shard, leftovers_only=whole)

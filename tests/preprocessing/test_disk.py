@@ -4,13 +4,14 @@ import errno
 import multiprocessing
 import os
 import resource
+import time
 
 import pytest
 from extract_factory import make
 
 from mm_fairseq.databin.format import open_shard
 from mm_fairseq.errors import MMFairseqError
-from mm_fairseq.media import audio
+from mm_fairseq.media import audio, bounds
 from mm_fairseq.preprocessing.binarize import binarize
 from mm_fairseq.preprocessing.disk import disk_errors
 from mm_fairseq.preprocessing.items import Settings
@@ -103,19 +104,28 @@ def test_errors_of_the_system(tmp_path):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "bin/a")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_recordings_that_cannot_be_read_for_a_while(corpus, tmp_path, tree, monkeypatch, workers):
-    """Binarizing stops, and is taken up; no recording is set aside."""
+@pytest.mark.parametrize(("workers", "late"), [(1, False), (2, False), (2, True)])
+def test_recordings_that_cannot_be_read_for_a_while(corpus, tmp_path, tree, monkeypatch, workers, late):
+    """Binarizing stops, and is taken up; no recording is set aside. Nor does what is late in beginning stay behind."""
 
     def fails(path):
         if str(path).endswith("u05.wav"):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return original(path)
 
-    original, out = audio.check_file, tmp_path / "bin"
+    def begins(*args):
+        try:
+            (tmp_path / "begun").touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(2)
+        bind(*args)
+
+    original, bind, out = audio.check_file, bounds._bind, tmp_path / "bin"
     binarize(corpus.write(), tmp_path / "reference", SMALL)
     with monkeypatch.context() as patch:
         patch.setattr(audio, "check_file", fails)
+        if late:
+            patch.setattr(bounds, "_bind", begins)
         with pytest.raises(MMFairseqError, match=r"raw/u05\.wav: Stale file handle; look at its disk, .*--resume$"):
             binarize(corpus.out, out, SMALL, workers)
     assert not list(out.rglob(".*"))
