@@ -177,6 +177,7 @@ BAD = {
     "end before start": ({"audio": ("a.wav", sound(1.0))}, {"start": "1", "end": "0.5"}, 422, "bad_field"),
     "no number": ({"audio": ("a.wav", sound(1.0))}, {"start": "soon"}, 422, "bad_field"),
     "not finite": ({"audio": ("a.wav", sound(1.0))}, {"end": "nan"}, 422, "bad_field"),
+    "beyond all": ({"audio": ("a.wav", sound(1.0))}, {"start": "1e308"}, 422, "bad_field"),
     "negative": ({"audio": ("a.wav", sound(1.0))}, {"start": "-1"}, 422, "bad_field"),
     "top_k 0": ({"audio": ("a.wav", sound(1.0))}, {"top_k": "0"}, 422, "bad_field"),
     "top_k 1.5": ({"audio": ("a.wav", sound(1.0))}, {"top_k": "1.5"}, 422, "bad_field"),

@@ -325,6 +325,14 @@ def test_many_bytes_are_held(checkpoint, tmp_path, mix):
         assert app.state.office.uploads.held == 0
 
 
+def test_a_disk_that_takes_nothing(checkpoint, tmp_path):
+    with TestClient(served(checkpoint, tmp_path / "gone"), base_url="http://127.0.0.1") as client:
+        reply = client.post("/api/predict", files={"clip": ("a.wav", server_mix.sound(1.0))})
+        assert (reply.status_code, reply.json()["code"]) == (503, "no_space")
+        assert int(reply.headers["retry-after"]) > 0
+        assert str(tmp_path) not in reply.text
+
+
 def test_a_mistake_of_the_server(checkpoint, tmp_path, caplog):
     """Is told as such, without what it was; the next one is answered."""
     app = served(checkpoint, tmp_path)
@@ -341,7 +349,7 @@ def test_a_mistake_of_the_server(checkpoint, tmp_path, caplog):
 
 def test_decoders_that_crash(checkpoint, tmp_path, monkeypatch):
     """One that a file breaks, one that runs for ever: told, with the upload's name."""
-    from mm_fairseq.preprocessing import items
+    from mm_fairseq.inference import reading
 
     def broken(path, *args):
         if Path(path).stat().st_size == 1:
@@ -350,7 +358,7 @@ def test_decoders_that_crash(checkpoint, tmp_path, monkeypatch):
             pass
         return np.zeros(16000, np.int16)
 
-    monkeypatch.setitem(items.READERS, "sound", broken)
+    monkeypatch.setitem(reading.DECODERS, "sound", broken)
     monkeypatch.setattr("mm_fairseq.inference.reading.media_bounds.Limits", lambda memory=2 << 30: _limits(memory))
     with TestClient(served(checkpoint, tmp_path), base_url="http://127.0.0.1") as client:
         for content, code in ((b"1", "crashed"), (b"22", "timeout")):

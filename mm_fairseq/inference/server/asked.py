@@ -21,6 +21,7 @@ SPAN = {
     "start": "number: beginning of the span in seconds",
     "end": "number: end of the span in seconds",
 }
+_MOST = 1_000_000  # of seconds, and whatever else is counted
 FIELDS = {"text": "string: what is said", "top_k": "integer: so many labels of each target; all by default", **SPAN}
 
 
@@ -93,15 +94,15 @@ def choice(form: Form, name: str, known: Collection[str]) -> str | None:
 
 
 def number(form: Form, name: str) -> float | None:
-    """A field that is a finite number of 0 or more."""
+    """A field that is a number of 0 or more, in bounds that messages can tell."""
     if (text := one(form, name)) is None:
         return None
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise Refused(422, "bad_field", f"{name}: {text[:50]!r} is not a number of 0 or more")
+    if not 0 <= value <= _MOST:
+        raise Refused(422, "bad_field", f"{name}: {text[:50]!r} is not a number from 0 to {_MOST:,}")
     return value
 
 

@@ -62,7 +62,7 @@ async def state(request: Request, name: str) -> JobState:
     return _state(name, office_of(request).jobs.get(name))
 
 
-@router.delete("/api/jobs/{name}", status_code=204, responses=problems(403, 404))
+@router.delete("/api/jobs/{name}", status_code=204, response_class=Response, responses=problems(403, 404))
 async def forget(request: Request, name: str) -> None:
     """Stop and forget a recording."""
     office_of(request).jobs.drop(name)

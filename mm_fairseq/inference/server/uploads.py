@@ -81,7 +81,6 @@ class Uploads:
         form = Form(self.folder / secrets.token_hex(8))
         reading = _Reading(form, fields, self)
         try:
-            form.folder.mkdir(mode=0o700)
             await reading.run(request)
             yield form
         except ClientDisconnect:
@@ -132,6 +131,7 @@ class _Reading:
         }
         seen, self._whole = 0, False
         try:
+            self.form.folder.mkdir(mode=0o700)
             parser = MultipartParser(options[b"boundary"], callbacks)
             async for chunk in request.stream():
                 seen += len(chunk)
