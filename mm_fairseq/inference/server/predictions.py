@@ -49,7 +49,10 @@ async def model(request: Request) -> ServedModel:
 
 @router.post("/api/predict", responses=REFUSALS, openapi_extra=form(FIELDS, FILES))
 async def predict(request: Request) -> Prediction:
-    """Answer for one clip: at least one of clip, audio, features and text."""
+    """Answer for one clip: at least one of clip, audio, features and text.
+
+    A file of which nothing can be used is refused, also where there is text: leave it out, then.
+    """
     sent, answer = await office_of(request).answer(request)
     return prediction(sent, answer)
 

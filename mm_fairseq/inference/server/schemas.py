@@ -139,9 +139,10 @@ _TOLD = {
     408: "the files came too slowly",
     413: "larger than is taken",
     415: "not a form, or a file of a form that cannot be read",
-    422: "a part that is not understood; or the clip is damaged, too long, or has nothing that the model reads",
+    422: "a part that is not understood; or a file is damaged, too long, or has nothing that the model reads",
     429: "too many requests are under way; `Retry-After` says when to come again",
-    503: "not answered in time, or the server stops; `Retry-After` says when to come again",
+    503: "not answered in time, more is under way than is taken, or the server stops; `Retry-After` says when to come "
+    "again",
 }
 
 
