@@ -58,13 +58,17 @@ def test_what_is_kept_of_it():
         assert not [output for output in cell.outputs if output.output_type == "error"]
 
 
-@pytest.mark.timeout(1500)  # where other work goes on; a minute on a quiet machine
+@pytest.mark.timeout(3000)  # where other work goes on; a minute on a quiet machine
 def test_it_runs(tmp_path):
     notebook = nbformat.read(NOTEBOOK, 4)
     for cell in code_of(notebook):
         cell.outputs = []
     client = nbclient.NotebookClient(
-        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=2800,
+        startup_timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.create_kernel_manager()
     assert Path(client.km.kernel_spec.argv[0]).name in ("python", "python3", Path(sys.executable).name)

@@ -9,7 +9,7 @@ from commands import EXAMPLES, TASK, TRAIN, USER_DIR, metrics, predictions, reci
 
 from mm_fairseq.toy import audioset
 
-pytestmark = pytest.mark.timeout(900)  # where other work goes on
+pytestmark = pytest.mark.timeout(3000)  # where other work goes on
 LAST_LINE = re.compile(r"^test wa=[01]\.\d{3} ua=\d\.\d{3} wf1=\d\.\d{3} mf1=\d\.\d{3}$")
 SEGMENTS = ["--audio-segments", "3840,8000", "--video-segments", "1,20"]  # few and short: R3D-18 has its full size
 SMALL = ["--hidden-channels", 16, "--num-layers", 2, "--batch-size", 8, "--num-workers", 0]
@@ -31,7 +31,7 @@ def short(pretrained, tmp_path_factory):
     audioset.write(folder / "raw", audioset.MINIMUM, seed=1)
     files = [word for pair in pretrained.items() for word in pair]
     options = [*files, "--cached", *SEGMENTS, "--", *SMALL, "--update-freq", 1, "--max-epoch", 2]
-    return folder / "out", recipe("audioset", folder / "raw", folder / "out", *options, timeout=800)
+    return folder / "out", recipe("audioset", folder / "raw", folder / "out", *options, timeout=2800)
 
 
 def specs(files):
@@ -127,7 +127,7 @@ def test_the_checkpoint_needs_no_pretrained_file(short, pretrained):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 def test_the_toy_corpus_is_learnt(checkpoints, tmp_path):
     """The command of the page."""
     audioset.write(tmp_path / "raw", 180, seed=1)
@@ -135,7 +135,7 @@ def test_the_toy_corpus_is_learnt(checkpoints, tmp_path):
     options = ["--cached", "--audio-segments", "3840,4000", "--video-segments", "2,20", "--", "--hidden-channels", 64]
     options += ["--num-layers", 2, "--lr", 2e-3, "--batch-size", 8, "--update-freq", 1, "--max-epoch", 25]
     options += ["--patience", 0, "--num-workers", 0]
-    recipe("audioset", tmp_path / "raw", tmp_path / "out", *files, *options, timeout=1400)
+    recipe("audioset", tmp_path / "raw", tmp_path / "out", *files, *options, timeout=2800)
     run_folder = tmp_path / "out/single-audio_video-cached"
     assert "| wa 1 |" in (run_folder / "train.log").read_text().split("train | epoch")[-1]
     assert results(run_folder / "test")["metrics"]["wa"] > 0.9

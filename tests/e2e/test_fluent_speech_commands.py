@@ -32,7 +32,7 @@ def short(tmp_path_factory):
     options = ["--protocol", "unseen_speakers", "--fold", "2", "--accept-counts", "--", "--max-epoch", "1"]
     small = ["--d-model", "16", "--ffn-dim", "16", "--num-heads", "2"]
     arguments = [corpus(folder, toy.MINIMUM), folder / "out", *options, *small]
-    return folder / "out", recipe("fluent_speech_commands", *arguments, timeout=900)
+    return folder / "out", recipe("fluent_speech_commands", *arguments, timeout=1000)
 
 
 def test_from_raw_corpus_to_test_lines(short):

@@ -10,7 +10,7 @@ from commands import EXAMPLES, TASK, TRAIN, USER_DIR, metrics, predictions, reci
 
 from mm_fairseq.toy import crema_d
 
-pytestmark = pytest.mark.timeout(900)  # where other work goes on
+pytestmark = pytest.mark.timeout(3000)  # where other work goes on
 LAST_LINE = re.compile(r"^test wa=[01]\.\d{3} ua=\d\.\d{3} wf1=\d\.\d{3} mf1=\d\.\d{3}$")
 SIDE = 32
 DATA = ["--fps", 5, "--frame-size", SIDE, "--accept-counts"]
@@ -53,7 +53,7 @@ def short(tmp_path_factory):
     crema_d.write(folder / "raw", crema_d.MINIMUM, seed=1)
     perceiver = released(folder / "perceiver")
     options = ["--fold", 2, "--perceiver", perceiver, *DATA, "--", *SHORT, "--head-dim", 8]
-    output = recipe("crema_d", folder / "raw", folder / "out", *options, timeout=800)
+    output = recipe("crema_d", folder / "raw", folder / "out", *options, timeout=2800)
     shutil.rmtree(perceiver)
     return folder / "out", output
 
