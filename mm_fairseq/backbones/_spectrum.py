@@ -1,7 +1,9 @@
 """What the spectral backbones have in common: frames that lie wholly inside the utterance."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..modules.standardised import SinglePrecision, Standardised
 from .audio import frames_of
@@ -49,8 +51,15 @@ class Spectrum(SinglePrecision, Backbone):
         if self.resample is not None:
             x = self.resample(x)
             lengths = -(-lengths * self.rate // SAMPLE_RATE)
-        features = self.standardised(self.transform(x).transpose(1, 2))
+        features = self.standardised(self._transformed(x).transpose(1, 2))
         return feature_seq(features, frames_of(lengths, [(0, self.n_fft, self.hop)]))
+
+    def _transformed(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting():
+            return self.transform(x)
+        # The logarithm of a quiet band shows how coarse the FFT of another runtime is: there in doubles
+        doubles = {name: buffer.double() for name, buffer in self.transform.named_buffers()}
+        return functional_call(self.transform, doubles, (x.double(),)).float()
 
 
 def check_rate(rate: int) -> None:
