@@ -104,8 +104,13 @@ def _without_command(words: list[str]) -> int:
 
 
 def _fail(prog: str, message: str) -> int:
-    sys.stderr.write(f"{prog}: error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"{prog}: error: {clean(' '.join(message.split()))}\n")
     return 2
+
+
+def clean(text: str) -> str:
+    """What stands in files must not reach the terminal as commands to it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _sentence(docstring: str) -> str:

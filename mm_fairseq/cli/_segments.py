@@ -19,9 +19,8 @@ from ..inference.recording import HOP, Recording
 from ..inference.segments import FILES, SegmentFiles, check_free
 from ..inference.subtitles import read_subtitles
 from ..inference.windows import segments
-from . import INTERRUPTED
+from . import INTERRUPTED, clean
 from ._tables import counted, show
-from .predict import clean
 
 
 def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -> int:
@@ -80,7 +79,7 @@ def _summary(
     if silent:
         lines.append(f"{silent} of them could not be answered: segments.csv says why")
     lines += [f"note of {counted(count, 'window')}: {name.replace('_', ' ')}" for name, count in counts.items()]
-    return [*lines, f"written: {', '.join(str(out / name) for name in FILES)}"]
+    return [*lines, clean(f"written: {', '.join(str(out / name) for name in FILES)}")]
 
 
 def _stamp(path: str | None) -> list[Any] | None:

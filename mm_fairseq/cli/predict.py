@@ -23,13 +23,15 @@ from ..inference import Answer, Clip, EmotionModel, Inputs
 from ..inference.checks import MOST_SECONDS, check_number
 from ..inference.model import BATCH, device_of
 from ..inference.recording import HOP
-from ..inference.sources import Sources, clip_of
+from ..inference.sources import FEATURES, Sources, clip_of
 from ..manifest import MODALITIES, Manifest
 from ..tables import Table, to_json
+from . import clean
 from ._tables import counted, show
 
 INTERMIXED = True
 _OF_WINDOWS = ("hop", "out", "subtitles", "overwrite")
+_ODD = "backslashreplace"  # names of files that are no UTF-8 are written as JSON escapes them
 _NAME = 200  # bytes; systems take 255, of which suffixes are some
 _NOT_OF_WINDOWS = ("text", "manifest", "split", "json", "output", "top_k", "max_seconds", "explain")
 
@@ -102,6 +104,8 @@ def _check(args: argparse.Namespace) -> None:
             raise MMFairseqError(f"--{name} is of one clip; several have theirs in a manifest (--manifest)")
     if args.manifest is not None and (args.clip or args.start is not None or args.end is not None):
         raise MMFairseqError("--manifest says itself which clips there are and where they begin: leave out the others")
+    if (args.start, args.end) != (None, None) and not args.audio and all(path.endswith(FEATURES) for path in args.clip):
+        raise MMFairseqError("--start and --end are of a recording: give it as CLIP or --audio, or leave them out")
     if args.split is not None and args.manifest is None:
         raise MMFairseqError("--split is of --manifest, which is not given")
     for name in ("batch_size", "top_k"):
@@ -224,11 +228,11 @@ class _Run:
         tqdm.write(clean(f"mm-fairseq predict: error: {' '.join(error.split())}"), file=sys.stderr)
 
     def _say(self, answer: Answer, file: IO[bytes] | None) -> None:
-        line = json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+        line = json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False).encode(errors=_ODD) + b"\n"
         if file is not None:
-            file.write(line.encode())
+            file.write(line)
         elif self.args.json:
-            sys.stdout.write(line)
+            sys.stdout.write(line.decode())
         elif self.many:
             said = [_said(answer, name, self.args.top_k or 1) for name in answer.targets]
             self.rows.append([*map(clean, [answer.id, *said]), ", ".join(answer.modalities)])
@@ -253,7 +257,7 @@ class _Explained:
 
         found = explain(model, inputs)
         name = self._named(inputs.id)
-        write_atomic(self.folder / f"{name}.json", to_json(found.to_json()).encode())
+        write_atomic(self.folder / f"{name}.json", to_json(found.to_json()).encode(errors=_ODD))
         draw(found, inputs, self.folder / f"{name}.png")
 
     def _named(self, clip: str) -> str:
@@ -292,8 +296,3 @@ def _notes(answer: Answer) -> list[str]:
 
 def _number(value: float) -> str:
     return f"{value:.3f}"
-
-
-def clean(text: str) -> str:
-    """What stands in files must not reach the terminal as commands to it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

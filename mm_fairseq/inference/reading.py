@@ -184,6 +184,8 @@ class ClipReader:
         items = {name: item for name in found.stored if (item := self._item(name, found)) is not None}
         if not items:
             told = _faults(found.notes) or f"nothing is given of {', '.join(wanted)}, which the model reads"
+            if not found.notes and clip.audio is not None and clip.video is None:
+                told += "; what is given is taken as sound, without pictures"
             raise NoModalityError(f"{called(clip)}no modality is left: {told}", _codes(found.notes))
         if strict:
             self._check_use(clip, wanted, items, found.notes)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from .checks import check_number, is_number
 from .clips import Clip, medium_of
 
 _MOST_RATE = 768_000  # Hz
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RECORDINGS = {"audio": "sampling_rate", "video": "fps"}
 
 
@@ -100,6 +102,8 @@ def _check(clip: Clip) -> None:
         raise MMFairseqError(f"start {short(start)}, end {short(end)}: expected 0 <= start < end, in seconds")
     if not isinstance(clip.text, str | None):
         raise MMFairseqError(f"text: {_kind(clip.text)}; expected a str")
+    if odd := _SURROGATE.search(clip.text or ""):
+        raise MMFairseqError(f"text: {odd[0]!r} at place {odd.start()} is no character: words are to be given as UTF-8")
     for name, rate in _RECORDINGS.items():
         source, value = getattr(clip, name), getattr(clip, rate)
         if not isinstance(source, str | os.PathLike | bytes | np.ndarray | None):

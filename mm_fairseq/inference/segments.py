@@ -21,6 +21,7 @@ from .windows import Segment, check_targets
 
 PART = "segments.jsonl.part"
 FILES = ("segments.json", "segments.csv", "segments.vtt", "timeline.png")
+ODD = "backslashreplace"  # names of files that are no UTF-8 are written as JSON escapes them
 _WORST = 1 << 20  # bytes of a line that is believed
 
 Row = Mapping[str, Any]  # a segment as `Segment.to_json` gives it
@@ -174,7 +175,7 @@ class SegmentFiles:
             "note",
         ]
         with open_atomic(self.folder / "segments.csv") as raw:
-            file = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=True)
+            file = io.TextIOWrapper(raw, encoding="utf-8", errors=ODD, newline="", write_through=True)
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for row in self._rows():
@@ -190,7 +191,7 @@ class SegmentFiles:
             file.write(b"WEBVTT\n")
             for run in _runs(self._shown(), self._kinds):
                 if text := run.text():
-                    file.write(f"\n{_clock(run.start)} --> {_clock(run.end)}\n{text}\n".encode())
+                    file.write(f"\n{_clock(run.start)} --> {_clock(run.end)}\n{text}\n".encode(errors=ODD))
 
     def _counts(self) -> dict[str, int]:
         counts = {"segments": 0, "unanswered": 0}
@@ -204,7 +205,7 @@ class SegmentFiles:
 
 
 def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(errors=ODD) + b"\n"
 
 
 def _is_whole(line: bytes) -> bool:

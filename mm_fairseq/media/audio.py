@@ -89,7 +89,7 @@ def _too_long(path: Path, max_seconds: float) -> MediaError:
 def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: float) -> tuple[np.ndarray, int] | None:
     """Mono samples (int16 or float32) and their rate, or None where soundfile is not the one to read the file."""
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # it cannot encode all names itself
     except (soundfile.SoundFileError, OSError) as error:
         raise_passing(error)
         return None

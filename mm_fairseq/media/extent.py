@@ -48,7 +48,7 @@ def read_extent(path: str | os.PathLike) -> dict[str, Any]:
 def _by_soundfile(path: str | os.PathLike) -> tuple[float | None, bool]:
     """Seconds of what soundfile finds, None where it is not the one to read the file; whether they are there."""
     try:
-        about = soundfile.info(path)
+        about = soundfile.info(os.fsencode(path))  # it cannot encode all names itself
     except (soundfile.SoundFileError, OSError) as error:
         raise_passing(error)
         return None, False

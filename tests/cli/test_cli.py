@@ -52,6 +52,7 @@ def test_words_behind_two_dashes_are_handed_on_untouched(command, monkeypatch, c
     ("error", "status", "message"),
     [
         (MMFairseqError("row 3:\n no sound"), 2, "mm-fairseq toy: error: row 3: no sound\n"),
+        (MMFairseqError("\x1b[31mred"), 2, "mm-fairseq toy: error: \\x1b[31mred\n"),
         (FileNotFoundError(2, "No such file or directory", "a.wav"), 2, "mm-fairseq toy: error: a.wav: No such file"),
         (PermissionError(13, "Permission denied", "a.wav"), 2, "mm-fairseq toy: error: a.wav: Permission denied\n"),
         (KeyboardInterrupt(), 130, "\nmm-fairseq toy: interrupted; what is finished is kept"),

@@ -137,6 +137,22 @@ def test_a_part_of_a_file(ask, small_models, files):
     assert found["seconds"] == pytest.approx(1, abs=0.01)
 
 
+def test_a_name_that_is_no_utf_8(ask, files, tmp_path):
+    odd = os.fsdecode(b"caf\xe9.wav")
+    shutil.copy(files / "a.wav", files / odd)
+    _, out, _ = ask("a.wav", "--json")
+    expected = lines(out)[0]
+    assert expected["modalities"] == ["audio"]
+    status, out, _ = ask(odd, "--json", "--explain", tmp_path / "why")
+    assert (status, lines(out)) == (0, [expected | {"id": odd}])
+    out.encode()
+    assert json.loads(next((tmp_path / "why").glob("*.json")).read_text())["answer"] == expected | {"id": odd}
+    assert ask(odd, "--output", tmp_path / "o.jsonl")[0] == 0
+    assert lines((tmp_path / "o.jsonl").read_text()) == [expected | {"id": odd}]
+    assert ask(odd, "--window", 1, "--out", tmp_path / odd)[0] == 0
+    assert json.loads((tmp_path / odd / "segments.json").read_text())[0]["modalities"] == ["audio"]
+
+
 def test_names_of_explanations(tmp_path):
     explained = _Explained(tmp_path)
     assert [explained._named(each) for each in ("a-2", "a", "./a", "A", "", "//", "\uac00" * 80)] == [
@@ -204,6 +220,10 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["a.wav", "--top-k", 0], "--top-k 0: at least 1"),
         (["a.wav", "--batch-size", 0], "--batch-size 0: at least 1"),
         (["a.wav", "--start", 3, "--end", 2], "from 3 s to 2 s: no span of a clip"),
+        (["--text", "x", "--start", 1], "--start and --end are of a recording"),
+        (["x.npz", "--end", 1], "--start and --end are of a recording"),
+        (["--text", "caf\udce9"], "text: '\\udce9' at place 3 is no character"),
+        (["bad.mp4", "--no-audio"], "nothing is given of text, which the model reads; what is given is taken as sound"),
         (["a.wav", "--start", "inf"], "from inf s to the end: no span"),
         (["a.wav", "--window", 5, "--out", "o", "--end", "inf"], "from 0 s to inf s: no span"),
         (["a.wav", "--max-seconds", 0], "--max-seconds 0.0: a number above 0, at most 1,000,000"),
