@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import sys
+from fnmatch import fnmatch
 
+from mm_fairseq import checkpoints
 from mm_fairseq.atomic import locked
 from mm_fairseq.preprocessing.encoding import Encoding
 from mm_fairseq.preprocessing.job import Job
@@ -69,6 +72,36 @@ class Killed:
             self.count += 1
             if self.count == self.at:
                 os.kill(self.main, self.how)
+
+
+class KilledWhileSaving:
+    """Has a training send itself a signal in the middle of one of its first files, or before that takes its name."""
+
+    def __init__(self, seed, number):
+        self.seed, self.number = seed, number
+
+    def __call__(self, rank):
+        draw = random.Random(self.seed)
+        self.left, after = draw.randrange(1, 12), draw.randrange(300)
+        write = checkpoints._Summed.write
+
+        def halfway(file, data):
+            nonlocal after
+            after -= not self.left
+            if after < 0:
+                write(file, bytes(data)[: len(data) // 2])
+                file.flush()
+                os.kill(os.getpid(), self.number)
+            return write(file, data)
+
+        checkpoints._Summed.write = halfway
+        sys.addaudithook(self._step)
+
+    def _step(self, event, args):
+        if event == "open" and self.left:
+            self.left -= not isinstance(args[0], int) and fnmatch(os.fsdecode(args[0]), "*/.checkpoint*.tmp")
+        elif event == "os.rename" and not self.left:
+            os.kill(os.getpid(), self.number)
 
 
 def settle(folder):

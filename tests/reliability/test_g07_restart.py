@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ import torch
 from commands import EXAMPLES, USER_DIR
 from commands import run as run_command
 from forked import TASK, TRAIN, Command
+from killing import KilledWhileSaving
 
 from mm_fairseq import checkpoints
 from mm_fairseq.atomic import hidden
@@ -182,36 +182,6 @@ def test_a_suffix_has_checkpoints_of_its_own(data_bin, whole, begun, tmp_path):
     assert same(folder / "checkpoint_last_x.pt", whole / LAST)
     assert (folder / LAST).stat().st_size == 1000
     assert same(folder / BEST, begun / BEST)
-
-
-class KilledWhileSaving:
-    """Has a training send itself a signal in the middle of one of its first files, or before that takes its name."""
-
-    def __init__(self, seed, number):
-        self.seed, self.number = seed, number
-
-    def __call__(self, rank):
-        draw = random.Random(self.seed)
-        self.left, after = draw.randrange(1, 12), draw.randrange(300)
-        write = checkpoints._Summed.write
-
-        def halfway(file, data):
-            nonlocal after
-            after -= not self.left
-            if after < 0:
-                write(file, bytes(data)[: len(data) // 2])
-                file.flush()
-                os.kill(os.getpid(), self.number)
-            return write(file, data)
-
-        checkpoints._Summed.write = halfway
-        sys.addaudithook(self._step)
-
-    def _step(self, event, args):
-        if event == "open" and self.left:
-            self.left -= not isinstance(args[0], int) and fnmatch(os.fsdecode(args[0]), "*/.checkpoint*.tmp")
-        elif event == "os.rename" and not self.left:
-            os.kill(os.getpid(), self.number)
 
 
 def killed_while_saving(data_bin, folder, seed, number=signal.SIGKILL):
