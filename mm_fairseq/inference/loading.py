@@ -59,6 +59,9 @@ class Loaded:
         """
         try:
             targets = [Target(**(entry | {"classes": tuple(entry["classes"])})) for entry in self.state["targets"]]
+            names = {target.name for target in targets}
+            if len(names) < len(targets) or not all(isinstance(x, str) for each in targets for x in each.classes):
+                raise TypeError("two of one name, or a class that is no word")
         except MMFairseqError as error:
             raise MMFairseqError(f"{self.source}: {error}") from error
         except (KeyError, TypeError) as error:
@@ -170,6 +173,9 @@ def _folder(path: Path) -> Loaded:
             check_files(about["state"]["tokenizer"])
         except MMFairseqError as error:
             raise MMFairseqError(f"{path / CONFIG}: {error}") from error
+        for name in (WEIGHTS, *about["state"]["tokenizer"]):
+            if (path / name).exists() and not (path / name).is_file():  # a pipe or a device would never end
+                raise MMFairseqError(f"{path / name}: not a regular file")
         for name in about["state"]["tokenizer"]:
             state["tokenizer"][name] = (path / name).read_bytes()
         weights = load_file(path / WEIGHTS)
@@ -178,7 +184,7 @@ def _folder(path: Path) -> Loaded:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise MMFairseqError(f"{path}: not a model saved by save_pretrained, or damaged ({error!r})") from error
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except FileNotFoundError as error:
         raise MMFairseqError(f"{error.filename or path / WEIGHTS}: missing: the folder is not complete") from error
 
 

@@ -217,10 +217,15 @@ class EmotionModel:
         """Target to what `Kind.probabilities` gives for a batch: (B, K), or (B,) for a number.
 
         Raises:
-            MMFairseqError: the checkpoint lacks a backbone, or a score is not a finite number.
+            MMFairseqError: the checkpoint lacks a backbone, or symbols that its tokeniser gives, or a score is not a
+                finite number.
         """
         self._check_whole(inputs)
-        logits = self.model(**self.batch(inputs))["logits"]
+        try:
+            logits = self.model(**self.batch(inputs))["logits"]
+        except IndexError as error:
+            told = "its weights lack symbols that its own tokeniser and options give: it was changed, or is damaged"
+            raise MMFairseqError(f"{self.source}: {told}") from error
         scores = {name: kind.probabilities(logits[name].float()).cpu().numpy() for name, kind in self.kinds.items()}
         for name, found in scores.items():
             finite = np.isfinite(found).reshape(len(inputs), -1).all(1)

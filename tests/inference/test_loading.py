@@ -1,9 +1,11 @@
 """Models from disk: checkpoints, folders of trainings and of `save_pretrained`; damaged ones, hostile ones, others'."""
 
 import json
+import os
 import shutil
 import socket
 from contextlib import contextmanager
+from pathlib import Path
 
 import hostile_files
 import numpy as np
@@ -202,6 +204,14 @@ CONFIGS = {
     "no targets": (lambda about: _state(about, targets=[]), "no targets"),
     "targets of words": (lambda about: _state(about, targets=["emotion"]), "targets are damaged"),
     "a target without classes": (lambda about: _state(about, targets=[{"name": "emotion"}]), "targets are damaged"),
+    "a target twice": (
+        lambda about: _state(about, targets=[about["state"]["targets"][0]] * 2),
+        "targets are damaged .*two of one name",
+    ),
+    "classes of numbers": (
+        lambda about: _state(about, targets=[{**each, "classes": [1, 2]} for each in about["state"]["targets"]]),
+        "targets are damaged .*no word",
+    ),
     "a target of another kind": (
         lambda about: _state(about, targets=[about["state"]["targets"][0] | {"kind": "ordinal"}]),
         "ordinal",
@@ -345,10 +355,19 @@ def test_files_of_a_tokeniser_stay_in_the_folder(small_models, tmp_path, name):
     refused(path, "tokenizer file .*: expected a name in the folder")
 
 
-def test_a_folder_in_the_place_of_a_tokeniser(saved):
-    (saved / "vocab.bpe").unlink()
-    (saved / "vocab.bpe").mkdir()
-    refused(saved, r"vocab\.bpe: missing")
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["vocab.bpe", "model.safetensors"])
+def test_what_is_no_file_is_not_read(saved, name, make):
+    (saved / name).unlink()
+    make(saved / name)
+    refused(saved, f"{name}: not a regular file")
+
+
+def test_symbols_that_the_weights_lack(saved):
+    about = json.loads((saved / "config.json").read_text("utf-8"))
+    (saved / "config.json").write_text(json.dumps(_task(about, init_token=1 << 30)))
+    with EmotionModel.from_pretrained(saved) as model, pytest.raises(MMFairseqError, match="its weights lack symbols"):
+        model.predict(text="how nice")
 
 
 def test_how_long_a_clip_may_be_is_asked_for_where_it_is_not_sane(saved, clip):
