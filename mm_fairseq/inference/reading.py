@@ -41,6 +41,7 @@ _FALLBACK = {
     "no_face": "answered from the middle of the picture",
     "several_faces": "answered for that one; cut out another, or name its region behind the file (#xywh=)",
     "clipped": "answered all the same",
+    "truncated": "answered from what is there",
 }
 _WITHOUT = "answered without it"
 _CUT = "cut it, or allow more with --max-seconds"  # of messages of `media`, said to who prepares a corpus

@@ -128,6 +128,7 @@ class Recording:
         self._child = reader(FUNCTIONS, media_bounds.Limits(memory=int(media_bounds.Limits().memory * scale)))
         self._checked = False  # whether the system can read the files
         self.faults: dict[str, MediaError] = {}
+        self._cut: set[str] = set()  # paths of files that break off
         try:
             self.ends, pixels = self._extent(video is not None and audio is not None)
             self._check_window(clips, window)
@@ -154,6 +155,7 @@ class Recording:
                 continue
             ends |= {name: found[name] for name in names if found[name]}
             pixels = found["pixels"] if "video" in names else pixels
+            self._cut |= {path} if found["cut"] else set()
         if not ends:
             told = "; ".join(dict.fromkeys(map(str, self.faults.values())))
             named = ", ".join(dict.fromkeys(self._paths.values())) or "no recording"
@@ -291,5 +293,8 @@ class Recording:
                 f"the {name} ends at {self.ends[name]:.3f} s; {held} of at least {least} are left from {start:g} s on"
             )
             return MediaError("too_short", told)
+        if self._paths[name] in self._cut and end >= self.ends[name]:
+            told = f"{self._paths[name]}: the {name} breaks off at {self.ends[name]:.3f} s: damaged or cut short"
+            fault = MediaError("truncated", told)
         item = np.concatenate(parts) if name == "audio" else pack_frames([x.tobytes() for part in parts for x in part])
         return MediaError(fault.code, fault.message, (item, held)) if fault else (item, held)

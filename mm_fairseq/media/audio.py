@@ -99,7 +99,7 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
             return None
         if not _RATES[0] <= rate <= _RATES[1]:
             raise MediaError("unreadable", f"{path}: {rate} Hz is not a believable sampling rate")
-        declared = file.frames * _promised(path) / rate
+        declared = file.frames * promised(path) / rate
         check_span(path, start, end, declared)
         allow_for(start, end, declared, max_seconds)
         limit = int(max_seconds * rate) + 1
@@ -122,7 +122,7 @@ def _by_soundfile(path: Path, start: float, end: float | None, max_seconds: floa
     return samples, rate
 
 
-def _promised(path: Path) -> float:
+def promised(path: Path) -> float:
     """How often the data that a WAV, RF64, W64, AIFF, AU or Ogg file holds go into what its header promises.
 
     libsndfile shortens silently.

@@ -225,6 +225,23 @@ def test_one_track_is_shorter(tmp_path, model, short_blocks):
     assert "ends at 12.000 s" in found[-1].answer.notes[0].message
 
 
+def test_a_recording_that_breaks_off_is_told_of(tmp_path, model, short_blocks):
+    path = write(tmp_path / "a.mkv", 12)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    soundfile.write(tmp_path / "b.wav", noise(12), RATE)
+    (tmp_path / "b.wav").write_bytes((tmp_path / "b.wav").read_bytes()[: 12 * RATE])
+    for name, expected in (("a.mkv", ["audio", "video"]), ("b.wav", ["audio"])):
+        found = list(predict_segments(model, tmp_path / name, window=3, hop=3))
+        assert all(each.answer.modalities == expected for each in found)
+        notes = [[note for note in each.answer.notes if note.code == "truncated"] for each in found]
+        assert not any(notes[:-1])
+        assert [note.modality for note in notes[-1]][:1] == ["audio"]
+        assert "breaks off at" in notes[-1][0].message
+        assert notes[-1][0].message.endswith("damaged or cut short; answered from what is there")
+    whole = list(predict_segments(model, tmp_path / "b.wav", window=3, hop=3, end=3))
+    assert [each.answer.notes for each in whole] == [()]
+
+
 def test_a_file_named_beside_another_is_told_of_where_it_is_of_no_use(tmp_path, model, short_blocks):
     path = write(tmp_path / "a.mov", 6)
     (tmp_path / "bad.wav").write_bytes(b"no sound" * 1000)

@@ -14,7 +14,7 @@ from mm_fairseq.media.extent import has_pictures, read_extent
 def test_sound(tmp_path, name):
     soundfile.write(tmp_path / name, noise(3.5).astype(np.float32) / 32768, RATE)
     found = read_extent(tmp_path / name)
-    assert found == {"audio": pytest.approx(3.5, abs=0.01), "video": None, "pixels": 0}
+    assert found == {"audio": pytest.approx(3.5, abs=0.01), "video": None, "pixels": 0, "cut": False}
     assert not has_pictures(tmp_path / name)
 
 
@@ -34,6 +34,7 @@ def test_video(tmp_path, name, options):
     assert found["audio"] == pytest.approx(4, abs=0.1)
     assert found["video"] == pytest.approx(4, abs=0.1)
     assert found["pixels"] == 64 * 48
+    assert not found["cut"]
     assert has_pictures(path)
 
 
@@ -44,6 +45,7 @@ def test_a_cut_file_ends_where_it_is_cut(tmp_path):
     found = read_extent(path)
     assert 4 < found["audio"] < 6
     assert 4 < found["video"] < 6
+    assert found["cut"]
 
 
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3", "a.wav"])
@@ -51,7 +53,9 @@ def test_a_cut_file_of_sound_ends_where_it_is_cut(tmp_path, name):
     path = tmp_path / name
     soundfile.write(path, noise(12).astype(np.float32) / 32768, RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert 5 < read_extent(path)["audio"] < 7
+    found = read_extent(path)
+    assert 5 < found["audio"] < 7
+    assert found["cut"]
 
 
 def test_a_forged_length_is_not_believed(tmp_path):
@@ -81,7 +85,7 @@ def test_a_cover_is_no_video(tmp_path):
         file.mux(sound.encode())
     with av.open(str(path)) as file:
         assert file.streams.video
-    assert read_extent(path) == {"audio": pytest.approx(2, abs=0.2), "video": None, "pixels": 0}
+    assert read_extent(path) == {"audio": pytest.approx(2, abs=0.2), "video": None, "pixels": 0, "cut": False}
     assert not has_pictures(path)
 
 
