@@ -34,7 +34,7 @@ def opened(browser, address, viewport=DESKTOP, scheme="light", expected=(), **mo
     """
     context = browser.new_context(viewport=viewport, color_scheme=scheme, **more)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(200_000)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))

@@ -48,6 +48,14 @@ def request(method, path, port, body=b"", **headers):
     return "\r\n".join(lines).encode() + body
 
 
+def until(true):
+    """Wait until something is true; minutes are a net for what hangs."""
+    limit = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < limit, "it did not come about"
+        time.sleep(0.01)
+
+
 async def ask(port, raw):
     """Send a request and read the reply."""
     began = time.monotonic()
@@ -59,6 +67,7 @@ async def ask(port, raw):
         answer = await reader.read()
     finally:
         writer.close()
+    assert answer, "the connection was closed without a reply"
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -111,7 +120,7 @@ class Command:
         self.port = self._port()
 
     def _port(self):
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 1000
         while time.monotonic() < limit and self.process.poll() is None:
             if found := re.search(r"http://\S+:(\d+) answers", self.told):
                 return int(found[1])
@@ -133,7 +142,7 @@ class Command:
     def stop(self, how=signal.SIGTERM):
         """End it; gives its exit status."""
         self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
     def memory(self):
         """Resident bytes of it and its children; what they share counts for each."""
@@ -147,6 +156,13 @@ def children(pid):
         with contextlib.suppress(OSError):
             found += [int(child) for child in (thread / "children").read_text().split()]
     return found
+
+
+def lives(pid):
+    """Whether a process does anything yet; who has ended may wait for its parent to hear of it."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def resident(pid):

@@ -39,7 +39,7 @@ def run(small_models, tmp_path_factory):
             script = program.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
             environment = os.environ | {"CLIP": str(clip.video)}
             done = subprocess.run(
-                [*words, script], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120
+                [*words, script], capture_output=True, text=True, cwd=cwd, env=environment, timeout=1000
             )
             assert done.returncode == 0, done.stderr
             return done.stdout
