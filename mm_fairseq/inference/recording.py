@@ -27,6 +27,7 @@ from ..preprocessing.items import MIN_SAMPLES, SAMPLE_RATE
 from .checks import check_number
 from .clips import NoModalityError
 from .reading import ASKER, DECODERS, ClipReader
+from .rows import absolute, check_times
 
 WINDOW, HOP = 5.0, 1.0  # seconds
 BLOCK = 60.0
@@ -102,7 +103,7 @@ class Recording:
 
     Raises:
         NoModalityError: the recording has nothing that the model reads, or cannot be read.
-        MMFairseqError: a file of it is not there, or windows are too short for the model.
+        MMFairseqError: a file of it is not there or no path, windows are too short for the model, or times are none.
     """
 
     def __init__(
@@ -118,19 +119,24 @@ class Recording:
         without: Collection[str] = (),
     ) -> None:
         check_number("window", window)
+        check_number("hop", hop)
+        check_times(start, end)
         self._settings, self._first = clips.settings, start or 0.0
-        sources = {"video": video, "audio": audio if audio is not None else video}
-        wanted = [name for name in clips.modalities if sources.get(name) is not None and name not in without]
-        if given := [name for name in wanted if name in clips.dims]:
-            raise MMFairseqError(f"the model reads features of {given[0]} that a corpus brings, not recordings")
-        self._paths = {name: os.path.abspath(sources[name]) for name in wanted}  # type: ignore[arg-type]
+        given = {name: file for name, file in (("video", video), ("audio", audio)) if file is not None}
+        sources = {name: absolute(name, file) for name, file in given.items()}
+        if "video" in sources:
+            sources.setdefault("audio", sources["video"])
+        wanted = [name for name in clips.modalities if name in sources and name not in without]
+        if brought := [name for name in wanted if name in clips.dims]:
+            raise MMFairseqError(f"the model reads features of {brought[0]} that a corpus brings, not recordings")
+        self._paths = {name: sources[name] for name in wanted}
         scale = replace(self._settings, max_seconds=BLOCK).scale
         self._child = reader(FUNCTIONS, media_bounds.Limits(memory=int(media_bounds.Limits().memory * scale)))
         self._checked = False  # whether the system can read the files
         self.faults: dict[str, MediaError] = {}
         self._cut: set[str] = set()  # paths of files that break off
         try:
-            self.ends, pixels = self._extent(video is not None and audio is not None)
+            self.ends, pixels = self._extent(len(given) == 2)
             self._check_window(clips, window)
             last = max(self.ends.values()) if end is None else min(end, max(self.ends.values()))
             self.windows = Windows(self._first, last, window, hop)

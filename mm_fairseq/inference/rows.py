@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def row_of(clip: Clip, stack: ExitStack) -> Row:
         return Row(
             clip.id,
             text=clip.text or "",
-            features="" if features is None or isinstance(features, Mapping) else _absolute("features", features),
+            features="" if features is None or isinstance(features, Mapping) else absolute("features", features),
             audio=media["audio"].path if "audio" in media else "",
             video=media["video"].path if "video" in media else "",
             media=media,
@@ -93,13 +94,21 @@ def row_of(clip: Clip, stack: ExitStack) -> Row:
         raise MMFairseqError(f"{called(clip)}{error}") from error
 
 
-def _check(clip: Clip) -> None:
-    start, end = clip.start, clip.end
-    given = [each for each in (start, end) if each is not None]
+def check_times(start: object, end: object) -> None:
+    """Whether a span lies between two numbers of seconds, or None.
+
+    Raises:
+        MMFairseqError: it does not.
+    """
+    given: list[Any] = [each for each in (start, end) if each is not None]
     if not all(is_number(each) and math.isfinite(each) for each in given) or not (
-        0 <= (start or 0.0) < (math.inf if end is None else end)
+        0 <= (start or 0.0) < (math.inf if end is None else end)  # type: ignore[operator]
     ):
         raise MMFairseqError(f"start {short(start)}, end {short(end)}: expected 0 <= start < end, in seconds")
+
+
+def _check(clip: Clip) -> None:
+    check_times(clip.start, clip.end)
     if not isinstance(clip.text, str | None):
         raise MMFairseqError(f"text: {_kind(clip.text)}; expected a str")
     if odd := _SURROGATE.search(clip.text or ""):
@@ -138,10 +147,17 @@ def _medium(name: str, clip: Clip, stack: ExitStack) -> Medium | None:
         file.write(source)
         file.flush()
         return Medium(file.name, start, end)
-    return medium_of(_absolute(name, source), start, end)
+    return medium_of(absolute(name, source), start, end)
 
 
-def _absolute(name: str, path: str | os.PathLike) -> str:
+def absolute(name: str, path: object) -> str:
+    """The place of a file that was given as `name`.
+
+    Raises:
+        MMFairseqError: it is no path, or none that a system takes.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise MMFairseqError(f"{name}: {_kind(path)}; expected a path")
     try:
         if b"\0" in os.fsencode(path):
             raise MMFairseqError(f"{name}: the name of a file {short(os.fsdecode(path))} has a NUL in it")

@@ -1,6 +1,7 @@
 """Windows along a long recording: what lies in them, and that it is what predict makes of the same span."""
 
 import math
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -266,6 +267,25 @@ def test_words_of_subtitles(tmp_path, small_models):
     for each, words in zip(found, ["how nice", "go away now", None], strict=True):
         alone = model.predict(audio=tmp_path / "a.wav", text=words, start=each.start, end=each.end)
         np.testing.assert_allclose(scores(each.answer), scores(alone), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"video": b"a film"}, "video: bytes; expected a path"),
+        ({"audio": noise(1)}, "audio: numpy.ndarray of int16; expected a path"),
+        ({"video": "a\0b"}, "has a NUL in it"),
+        ({"audio": ""}, "the name of a file is empty"),
+        ({"start": "1"}, "start '1', end None: expected 0 <= start < end"),
+        ({"start": 2, "end": 1}, "start 2, end 1"),
+        ({"end": float("nan")}, "end nan"),
+        ({"hop": "1"}, "hop '1': a number above 0 is needed"),
+        ({"hop": 0}, "hop 0: a number above 0 is needed"),
+    ],
+)
+def test_what_is_no_recording(tmp_path, model, given, told):
+    with pytest.raises(MMFairseqError, match=re.escape(told)):
+        next(predict_segments(model, **({"video": tmp_path / "a.mov"} | given)))
 
 
 def test_modalities_withheld(tmp_path, model):
