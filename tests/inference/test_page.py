@@ -90,7 +90,7 @@ def test_scores_are_those_of_the_api(browser, address, clip, withheld):
 def test_what_is_recorded_is_answered(browser, address, button, pictures):
     with opened(browser, address) as page:
         page.click(button)
-        page.wait_for_function("document.getElementById('clock').textContent >= '0:02'")
+        page.wait_for_function("() => document.getElementById('clock').textContent >= '0:02'")
         assert page.locator("#preview").is_visible() == pictures
         assert page.evaluate("document.activeElement.id") == "stop"
         page.click("#stop")
@@ -366,7 +366,7 @@ def test_a_file_can_be_dropped_anywhere(browser, address):
         page.evaluate(drop, "")
         assert page.locator("#complaint").inner_text() == "empty.wav is empty."
         page.evaluate(drop, "1\n00:00:00,000 --> 00:00:02,000\nso glad\n")
-        page.wait_for_function("document.getElementById('text').value.includes('so glad')")
+        page.wait_for_function("() => document.getElementById('text').value.includes('so glad')")
         assert page.locator("input[value=windows]").is_checked()
 
 

@@ -74,7 +74,7 @@ def test_one_recording_at_a_time(browser, address):
         page.click("#record-video")
         assert page.evaluate("window.allow.length") == 1
         page.evaluate("window.allow[0]()")
-        page.wait_for_function("document.getElementById('clock').textContent >= '0:01'")
+        page.wait_for_function("() => document.getElementById('clock').textContent >= '0:01'")
         assert page.locator("#preview").is_hidden()
         page.click("#discard")
         page.wait_for_function(ENDED)
