@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -
     span: dict[str, Any] = {"start": args.start, "end": args.end}
     with Recording(model.reader, video, audio, args.window, hop, **span, without=without) as recording:
         args.out.mkdir(parents=True, exist_ok=True)
-        with locked(args.out), SegmentFiles(args.out, about, model.kinds) as files:
+        with locked(args.out), SegmentFiles(args.out, about, model.kinds, args.batch_size) as files:
             total = len(recording.windows)
             of_all = f"of {counted(total, 'window')} are"
             if files.changed:
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -
                         files.add(segment)
                         bar.update()
             except KeyboardInterrupt:
-                told = f"interrupted; {files.done} {of_all} kept: the same command goes on from there"
+                kept = files.done - files.done % args.batch_size
+                told = f"interrupted; {kept} {of_all} kept: the same command goes on from there"
                 sys.stderr.write(f"\nmm-fairseq predict: {told}\n")
                 return INTERRUPTED
             counts = files.finish(os.path.basename(video or audio))

@@ -56,6 +56,8 @@ class SegmentFiles:
         folder: where they lie.
         about: what decides the segments: those of an interrupted run that was of something else are not gone on with.
         kinds: target to kind.
+        batch: segments that are made together; of an interrupted run only whole batches are gone on from, for what a
+            model says of a window depends in its last digits on those beside it.
 
     Attributes:
         done: how many segments there are already.
@@ -65,12 +67,12 @@ class SegmentFiles:
         MMFairseqError: see `check_targets`.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], kinds: Mapping[str, Kind], batch: int = 1) -> None:
         check_targets(kinds)
         self.folder, self._kinds = folder, dict(kinds)
         self._part = folder / PART
         self._about = json.loads(json.dumps(about))  # as it will be read
-        self.done, size, self.changed = self._found()
+        self.done, size, self.changed = self._found(batch)
         self._file: IO[bytes] = open(self._part, "r+b" if size else "wb")  # noqa: SIM115
         if size:
             self._file.truncate(size)
@@ -114,7 +116,7 @@ class SegmentFiles:
         self._part.unlink()
         return counts
 
-    def _found(self) -> tuple[int, int, str]:
+    def _found(self, batch: int) -> tuple[int, int, str]:
         """Of an interrupted run: how many segments, the bytes of whole lines, and what is not as it was."""
         try:
             file = open(self._part, "rb")  # noqa: SIM115
@@ -131,12 +133,13 @@ class SegmentFiles:
             if before != self._about:
                 names = sorted({*before, *self._about})
                 return 0, 0, ", ".join(name for name in names if before.get(name) != self._about.get(name))
-            count, size = 0, len(head)
+            count, end, size = 0, len(head), len(head)
             for line in file:
                 if not _is_whole(line):  # the power went, or the disk was full
                     break
-                count, size = count + 1, size + len(line)
-        return count, size, ""
+                count, end = count + 1, end + len(line)
+                size = size if count % batch else end
+        return count - count % batch, size, ""
 
     def _rows(self) -> Iterator[Row]:
         with open(self._part, "rb") as file:

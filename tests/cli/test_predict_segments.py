@@ -32,14 +32,15 @@ def test_segments(ask, small_models, tmp_path):
     assert found[2]["scores"]["emotion"] == pytest.approx(scores, abs=1e-5)
 
 
-def test_an_interrupted_recording_goes_on(ask, tmp_path, monkeypatch):
+@pytest.mark.parametrize("interrupted", [4, 5])
+def test_an_interrupted_recording_goes_on_from_a_whole_batch(ask, tmp_path, monkeypatch, interrupted):
     words = ["long.wav", "--window", 5, "--hop", 2, "--batch-size", 2]
     assert ask(*words, "--out", tmp_path / "whole")[0] == 0
     whole = _segments.segments
 
     def torn(*args):
         for number, segment in enumerate(whole(*args)):
-            if number == 4:
+            if number == interrupted:
                 raise KeyboardInterrupt
             yield segment
 
