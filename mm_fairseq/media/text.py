@@ -15,6 +15,8 @@ from ..errors import MMFairseqError
 from ..registry import Registry
 from .bpe import learn_codes
 
+_MOST_WORDS, _LONGEST_WORD = 1 << 17, 64  # that are remembered
+
 
 class Tokenizer(ABC):
     """Text to symbols. Subclasses name the files they need, in the order of `files`."""
@@ -36,6 +38,14 @@ class Tokenizer(ABC):
 TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
 
 
+class _Cache(dict[str, str]):
+    """Words and their parts, as many as a language has; what strangers write must not fill the memory."""
+
+    def __setitem__(self, word: str, parts: str) -> None:
+        if len(self) < _MOST_WORDS and len(word) <= _LONGEST_WORD:
+            super().__setitem__(word, parts)
+
+
 @TOKENIZERS.register("gpt2")
 class Gpt2(Tokenizer):
     """Byte-level BPE of GPT-2, as fairseq's RoBERTa has it; symbols are the numbers of `encoder.json`."""
@@ -46,6 +56,7 @@ class Gpt2(Tokenizer):
         from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
         self._bpe = get_encoder(*map(str, paths))
+        self._bpe.cache = _Cache()
 
     def encode(self, text: str) -> list[str]:
         return [str(number) for number in self._bpe.encode(text)]

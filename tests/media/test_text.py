@@ -76,6 +76,17 @@ def test_special_symbols_in_a_text_stay_out_of_the_dictionary():
     assert build_dictionary(Words(), ["a </s> <unk> a\u2028b", "a b"]) == "a 2\nb 1\n"
 
 
+def test_gpt2_does_not_remember_all_that_it_is_given(gpt2, monkeypatch):
+    tokenizer = load_tokenizer(tokenizer_spec(f"gpt2:{gpt2}"), gpt2)
+    monkeypatch.setattr("mm_fairseq.media.text._MOST_WORDS", 3)
+    found = tokenizer.encode("the cat sat on the mat" + "s" * 99)
+    assert len(tokenizer._bpe.cache) == 3
+    assert tokenizer.encode("the cat sat on the mat" + "s" * 99) == found
+    tokenizer._bpe.cache.clear()
+    tokenizer.encode("s" * 99)
+    assert not tokenizer._bpe.cache
+
+
 def test_gpt2_is_fairseqs(gpt2):
     name, files, dictionary = tokenizer_files(f"gpt2:{gpt2}")
     spec = tokenizer_spec(f"gpt2:{gpt2}")
