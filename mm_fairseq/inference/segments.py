@@ -9,6 +9,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -74,24 +75,40 @@ class SegmentFiles:
         self._about = json.loads(json.dumps(about))  # as it will be read
         self.done, size, self.changed = self._found(batch)
         self._file: IO[bytes] = open(self._part, "r+b" if size else "wb")  # noqa: SIM115
-        if size:
-            self._file.truncate(size)
-            self._file.seek(size)
-        else:
-            self._file.write(_line(self._about))
-            self._file.flush()
+        with self._named():
+            if size:
+                self._file.truncate(size)
+                self._file.seek(size)
+            else:
+                self._file.write(_line(self._about))
+                self._file.flush()
 
     def __enter__(self) -> "SegmentFiles":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with self._named():
+            self._file.close()
 
     def add(self, segment: Segment) -> None:
-        """Keep one more, at once: a killed run has it."""
-        self._file.write(_line(segment.to_json(self._kinds)))
-        self._file.flush()
+        """Keep one more, at once: a killed run has it.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        with self._named():
+            self._file.write(_line(segment.to_json(self._kinds)))
+            self._file.flush()
         self.done += 1
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """The system names no file where an open one finds no room."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self._part)
+            raise
 
     def finish(self, name: str) -> dict[str, int]:
         """Write all files.

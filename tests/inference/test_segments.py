@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -164,6 +165,20 @@ def test_a_line_that_is_not_whole_is_dropped(tmp_path, tail):
         assert files.done == 2
         files.add(segments[2])
         assert files.finish("x")["segments"] == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
+    files, segment = SegmentFiles(tmp_path, {}, KINDS), made(0.9)[0]
+    files.add(segment)
+    files._file.close()
+    files._file = open("/dev/full", "wb")  # noqa: SIM115
+    for write_out in (lambda: files.add(segment), files.__exit__):
+        with pytest.raises(OSError, match="No space left") as raised:
+            write_out()
+        assert raised.value.filename == str(tmp_path / PART)
+    with SegmentFiles(tmp_path, {}, KINDS) as files:
+        assert files.done == 1
 
 
 def test_other_settings_begin_anew_and_say_which(tmp_path):
