@@ -121,7 +121,7 @@ class ClipReader:
             clip: what there is of it.
             without: modalities that are neither decoded nor given to the model.
             strict: whether each recording, or features, must be of use: else what cannot be used is left out with a
-                note, as in training, as long as anything is left.
+                note, as in training, as long as anything is left. Words that the model does not read are noted.
 
         Raises:
             NoModalityError: nothing of it is left that the model reads; or, if strict, nothing of a file or array.
@@ -190,6 +190,9 @@ class ClipReader:
             raise NoModalityError(f"{called(clip)}no modality is left: {told}", _codes(found.notes))
         if strict:
             self._check_use(clip, wanted, items, found.notes)
+            if clip.text and clip.text.strip() and "text" not in self.modalities:
+                told = f"words are not read by a model of {', '.join(self.modalities)}; answered without them"
+                found.notes.append(Note("text", "not_read", told))
         self._tell(items, clip, found)
         return Inputs(clip.id, items, tuple(found.notes), self._seconds(found), clip.text or "")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MMFairseqError
-from ..manifest import Medium, Utterance
+from ..manifest import MODALITIES, Medium, Utterance
 from .checks import check_number, is_number
 from .clips import Clip, medium_of
 
@@ -126,6 +126,8 @@ def _check(clip: Clip) -> None:
     features = clip.features
     if isinstance(features, Mapping):
         for name, x in features.items():
+            if name not in MODALITIES:
+                raise MMFairseqError(f"features of {short(name)}: known are {', '.join(MODALITIES)}")
             if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
                 raise MMFairseqError(f"features of {short(name)}: {_kind(x)}; expected an array of NumPy, of numbers")
     elif not isinstance(features, str | os.PathLike | None):

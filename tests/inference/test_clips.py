@@ -112,6 +112,7 @@ def test_samples_that_are_too_large(heard, beyond, told):
         ({"video": b"", "fps": 25}, "fps 25 is of video in an array"),
         ({"audio": "a.wav#t=1,2,3"}, "media fragment 't=1,2,3' is neither"),
         ({"features": [1.0]}, r"features: list; expected arrays by modality, or the path of an \.npz"),
+        ({"features": {"sound": np.zeros((3, 4))}}, "features of 'sound': known are audio, text, video"),
         ({"features": {"audio": [1.0]}}, "features of 'audio': list; expected an array"),
         ({"features": {"audio": np.array(["a"])}}, "features of 'audio': numpy.ndarray of <U1; expected"),
     ],

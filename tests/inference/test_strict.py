@@ -88,6 +88,22 @@ def test_of_what_is_of_use_in_part_the_rest_is_noted(seen, files):
     assert (answer.modalities, [note[:2] for note in answer.notes]) == (["audio"], [("video", "no_video_track")])
 
 
+def test_words_that_the_model_does_not_read_are_told_of(seen, heard, files):
+    answer = seen.predict(files / "a.wav", text="how nice")
+    assert answer.notes[-1] == (
+        "text",
+        "not_read",
+        "words are not read by a model of audio, video; answered without them",
+    )
+    for notes in (
+        seen.read(Clip("row", files / "a.wav", text="how nice")).notes,
+        seen.predict(files / "a.wav", text="  ").notes,
+        heard.predict(files / "a.wav", text="how nice").notes,
+        heard.predict(files / "a.wav", text="how nice", without=["text"]).notes,
+    ):
+        assert "not_read" not in [note.code for note in notes]
+
+
 def test_what_is_withheld_need_not_be_of_use(heard, files):
     answer = heard.predict(files / "notes.txt", text="how nice", without=["audio"])
     assert (answer.modalities, answer.notes) == (["text"], ())
