@@ -135,6 +135,7 @@ def test_sound_sent_as_a_clip_is_sound(client, ending):
     silence = {"clip": ("a.wav", sound(1.0, value=0))}
     assert [note["code"] for note in client.post("/api/predict", files=silence).json()["notes"]] == ["silent"]
     told = refused(client.post("/api/predict", files={"clip": ("a.txt", b"only words" * 99)}), 415, "unreadable")
+    assert told.count("a.txt") == 1
     assert "video: " not in told
 
 

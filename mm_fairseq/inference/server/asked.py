@@ -118,7 +118,8 @@ def refusal(error: MMFairseqError, form: Form, seconds: float) -> Refused:
     if "too_long" in codes:
         return too_long(seconds)
     faults = [code for code in codes if not code.startswith("no_")] or codes
-    return Refused(415 if set(codes) == {"unreadable"} else 422, faults[0], form.told(str(error)))
+    told = form.told(str(error).removeprefix(f"{form.name}: "))  # its file is called so once more
+    return Refused(415 if set(codes) == {"unreadable"} else 422, faults[0], told)
 
 
 def _codes(error: MMFairseqError) -> list[str]:
