@@ -50,7 +50,8 @@ def run(args: argparse.Namespace, model: EmotionModel, without: Sequence[str]) -
             total = len(recording.windows)
             of_all = f"of {counted(total, 'window')} are"
             if files.changed:
-                sys.stderr.write(f"{args.out}: begun anew; other than in the interrupted run: {files.changed}\n")
+                told = f"{args.out}: begun anew; other than in the interrupted run: {files.changed}"
+                sys.stderr.write(f"{clean(told)}\n")
             elif files.done:
                 sys.stderr.write(f"{args.out}: {files.done} {of_all} there already\n")
             try:

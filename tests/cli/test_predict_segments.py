@@ -54,9 +54,9 @@ def test_an_interrupted_recording_goes_on_from_a_whole_batch(ask, tmp_path, monk
     assert (status, err) == (0, f"{tmp_path}/o: 4 of 10 windows are there already\n")
     for name in ("segments.json", "segments.csv", "segments.vtt"):
         assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    (tmp_path / "o" / PART).write_bytes(b'{"window": 4}\n{}\n')
+    (tmp_path / "o" / PART).write_bytes(b'{"window": 4, "\\u001b[31m": 1}\n{}\n')
     _, _, err = ask(*words, "--out", tmp_path / "o")
-    assert "begun anew; other than in the interrupted run:" in err
+    assert "begun anew; other than in the interrupted run: \\x1b[31m, " in err
 
 
 def test_what_else_lies_beside_a_model_changes_nothing(small_models, tmp_path):
