@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page."""
+"""Small models of two systems, and a browser."""
 
 import pytest
 
@@ -13,3 +13,15 @@ def browser():
         started = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield started
         started.close()
+
+
+@pytest.fixture
+def heard(small_models):
+    """Reads sound and words."""
+    return small_models.model("wave_text")
+
+
+@pytest.fixture
+def seen(small_models):
+    """Reads sound and pictures, 2.5 a second, of 32 pixels."""
+    return small_models.model("perceiver_emo")

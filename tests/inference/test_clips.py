@@ -20,18 +20,6 @@ NOISE = RNG.normal(0, 0.1, RATE).astype(np.float32)
 
 
 @pytest.fixture
-def heard(small_models):
-    """Reads sound and words."""
-    return small_models.model("wave_text")
-
-
-@pytest.fixture
-def seen(small_models):
-    """Reads sound and pictures, 2.5 a second, of 32 pixels."""
-    return small_models.model("perceiver_emo")
-
-
-@pytest.fixture
 def clip(small_models):
     return small_models.clips()[0]
 

@@ -17,18 +17,6 @@ LEFT = "leave it out to be answered from"
 
 
 @pytest.fixture
-def heard(small_models):
-    """Reads sound and words."""
-    return small_models.model("wave_text")
-
-
-@pytest.fixture
-def seen(small_models):
-    """Reads sound and pictures."""
-    return small_models.model("perceiver_emo")
-
-
-@pytest.fixture
 def files(tmp_path):
     (tmp_path / "notes.txt").write_text("Dear diary\n" * 90)
     soundfile.write(tmp_path / "a.wav", NOISE, RATE)
