@@ -250,8 +250,11 @@ def read_head(path: Path, lines: list[str]) -> tuple[Path, list[str], list[str]]
     root = Path(os.path.normpath(path.parent / lines[0][len("# root=") :].strip()))
     header = lines[1].split("\t") if len(lines) > 1 else []
     unknown = [name for name in header[: len(COLUMNS)] if name not in COLUMNS]
+    missing = [name for name in COLUMNS if name not in header]
     if tuple(header[: len(COLUMNS)]) != COLUMNS:
-        raise MMFairseqError(f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}")
+        raise MMFairseqError(
+            f"{path}:2: the columns must begin with {' '.join(COLUMNS)}; unknown: {unknown}, missing: {missing}"
+        )
     extra = [name for name in header[len(COLUMNS) :] if name != FEATURES]
     if len(set(header)) != len(header) or "" in extra:
         raise MMFairseqError(

@@ -21,12 +21,13 @@ from ..atomic import open_atomic, write_atomic
 from ..errors import MMFairseqError
 from ..inference import Answer, Clip, EmotionModel, Inputs
 from ..inference.checks import MOST_SECONDS, check_number
+from ..inference.clips import medium_of
 from ..inference.model import BATCH, device_of
 from ..inference.recording import HOP
 from ..inference.sources import FEATURES, Sources, clip_of
-from ..manifest import MODALITIES, Manifest
+from ..manifest import MODALITIES, Manifest, Medium
 from ..tables import Table, to_json
-from . import clean
+from . import INTERRUPTED, clean
 from ._tables import counted, show
 
 INTERMIXED = True
@@ -79,7 +80,12 @@ def run(args: argparse.Namespace) -> int:
             return run_windows(args, model, without)
         with Sources() as sources:
             clips, count = _clips(args, sources)
-            return _Run(args, model, without, count).run(clips)
+            try:
+                return _Run(args, model, without, count).run(clips)
+            except KeyboardInterrupt:
+                told = f"; {args.output} is as it was" if args.output else ""
+                sys.stderr.write(clean(f"mm-fairseq predict: interrupted{told}") + "\n")
+                return INTERRUPTED
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -106,6 +112,10 @@ def _check(args: argparse.Namespace) -> None:
         raise MMFairseqError("--manifest says itself which clips there are and where they begin: leave out the others")
     if (args.start, args.end) != (None, None) and not args.audio and all(path.endswith(FEATURES) for path in args.clip):
         raise MMFairseqError("--start and --end are of a recording: give it as CLIP or --audio, or leave them out")
+    if args.start is not None or args.end is not None:
+        for path in filter(None, [*args.clip, args.audio]):
+            if (medium := medium_of(path)) != Medium(medium.path, region=medium.region):
+                raise MMFairseqError(f"{path}: a span behind its name, and --start or --end: leave one of them out")
     if args.split is not None and args.manifest is None:
         raise MMFairseqError("--split is of --manifest, which is not given")
     for name in ("batch_size", "top_k"):

@@ -1,6 +1,7 @@
 """A trained checkpoint that answers for clips: from files, arrays or bytes to labels and scores."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +23,7 @@ from .clips import Clip, Inputs, Source
 from .reading import ClipReader
 
 BATCH = 8
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 _BOS, _PAD, _EOS = 0, 1, 2  # of fairseq's dictionaries
 
 
@@ -73,13 +75,13 @@ def device_of(name: str) -> torch.device:
     Raises:
         MMFairseqError: there is none, or it is of another kind.
     """
+    if not _DEVICE.fullmatch(str(name)):
+        raise MMFairseqError(f"device {str(name)!r}: expected cpu, or cuda or cuda:NUMBER")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise MMFairseqError(f"device {str(name)!r}: {str(error).splitlines()[0]}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise MMFairseqError(f"device {str(name)!r}: expected cpu, or cuda or cuda:NUMBER")
     return device
 
 
@@ -236,8 +238,8 @@ class EmotionModel:
 
     def answer(self, inputs: Sequence[Inputs], top_k: int | None = None) -> list[Answer]:
         """Answer for a batch, in one pass of the model."""
-        if top_k is not None and top_k < 1:
-            raise MMFairseqError(f"top_k {top_k}: at least 1")
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise MMFairseqError(f"top_k {top_k!r}: a whole number from 1 on is needed")
         if not inputs:
             return []
         scores = self.scores(inputs)

@@ -179,7 +179,8 @@ class ClipReader:
                 message = told_of(clip, row, str(error)).replace(_CUT, _LONG)
                 if error.code in ASKER:
                     raise MMFairseqError(f"{called(clip)}{message}") from error
-                found.notes.append(Note(name, error.code, f"{message}; {_FALLBACK.get(error.code, _WITHOUT)}"))
+                instead = _FALLBACK.get(error.code, _WITHOUT) if error.kept else _WITHOUT
+                found.notes.append(Note(name, error.code, f"{message}; {instead}"))
                 if error.kept:
                     found.stored[name] = error.kept
         items = {name: item for name in found.stored if (item := self._item(name, found)) is not None}
@@ -187,6 +188,8 @@ class ClipReader:
             told = _faults(found.notes) or f"nothing is given of {', '.join(wanted)}, which the model reads"
             if not found.notes and clip.audio is not None and clip.video is None:
                 told += "; what is given is taken as sound, without pictures"
+            elif not found.notes and clip.features is not None and not self.dims:
+                told += "; features are given, and the model was trained on recordings and words"
             raise NoModalityError(f"{called(clip)}no modality is left: {told}", _codes(found.notes))
         if strict:
             self._check_use(clip, wanted, items, found.notes)
@@ -209,8 +212,10 @@ class ClipReader:
             told, file = _faults(its), named(clip, source)
             if not told:
                 told = "" if file == clip.id else f"{file}: "
+                told += "its sound is replaced, and " if source == "video" and clip.audio is not None else ""
                 told += f"nothing in it is of use to a model of {', '.join(self.modalities)}"
-            left = f"leave it out to be answered from {', '.join(items)}"
+            told = told.replace("; replace it", "")
+            left = f"leave {'it' if file == clip.id else file} out to be answered from {', '.join(items)}"
             raise NoModalityError(f"{called(clip)}{told}; {left}", _codes(its) or {source: "not_read"})
 
     def _maker(self, name: str, clip: Clip, row: Row) -> Any:

@@ -14,6 +14,7 @@ from ..errors import MMFairseqError
 _LARGEST = 1 << 26  # bytes
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMING = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
+_NEARLY = re.compile(r"-->|^\s*\d+:\d\d[^A-Za-z]*\d+:\d\d[\d:.,\s]*$")  # meant to be such a line
 _MARKS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # of voices and fonts, and of places as SubRip files have them
 _MARKED = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -33,7 +34,7 @@ def read_subtitles(path: str | os.PathLike) -> list[Cue]:
         Cues with words, in the order of time.
 
     Raises:
-        MMFairseqError: it is none, or no text that can be read.
+        MMFairseqError: it is none, or no text that can be read; names the line.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -45,28 +46,38 @@ def read_subtitles(path: str | os.PathLike) -> list[Cue]:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise MMFairseqError(f"{path}: byte {error.start} is not {encoding}; save the subtitles as UTF-8") from None
-    cues = parse(text)
-    if not cues:
-        raise MMFairseqError(f"{path}: no subtitles with words and times (00:00:01.000 --> 00:00:02.500) in it")
-    return cues
+    try:
+        return parse(text)
+    except MMFairseqError as error:
+        raise MMFairseqError(f"{path}: {error}") from error
 
 
 def parse(text: str) -> list[Cue]:
-    """The cues of a WebVTT or SubRip text that have words; what is not understood is passed over."""
+    """The cues of a WebVTT or SubRip text that have words, in the order of time.
+
+    Raises:
+        MMFairseqError: there are none, or a line with times is not understood, which it names.
+    """
     found: list[Cue] = []
-    lines = iter([*text.splitlines(), ""])
-    for line in lines:
+    lines = iter(enumerate([*text.splitlines(), ""], 1))
+    for number, line in lines:
         if (match := _TIMING.match(line)) is None:
+            if _NEARLY.search(line):
+                raise MMFairseqError(f"line {number}: {line.strip()[:80]!r}: expected 00:00:01.000 --> 00:00:02.500")
             continue
         words = []
-        for said in lines:
+        for _, said in lines:
             if not said.strip():
                 break
             words.append(_MARKS.sub("", said))
         start, end = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
         spoken = " ".join(_unescaped(" ".join(words)).split())
-        if spoken and end > start:
+        if end < start:
+            raise MMFairseqError(f"line {number}: {line.strip()[:80]!r}: ends before it begins")
+        if spoken:
             found.append(Cue(start, end, spoken))
+    if not found:
+        raise MMFairseqError("no subtitles with words and times (00:00:01.000 --> 00:00:02.500) in it")
     return sorted(found)
 
 
@@ -94,6 +105,9 @@ class Script:
         self._cues, self._most = sorted(cues), most
         self._starts = [cue.start for cue in self._cues]
         self._longest = max((cue.end - cue.start for cue in self._cues), default=0.0)
+
+    def __len__(self) -> int:
+        return len(self._cues)
 
     def between(self, start: float, end: float) -> str:
         """The words of all cues that overlap a span, whole cues in the order of time; "" where there are none."""

@@ -115,6 +115,9 @@ def segments(
         raise MMFairseqError(f"batch_size {batch_size}: at least 1")
     check_targets(model.kinds)
     script = cues if isinstance(cues, Script) else Script(cues)
+    if script and not script.between(recording.windows.first, recording.windows.last):
+        span = f"{recording.windows.first:g} s and {recording.windows.last:g} s"
+        raise MMFairseqError(f"of {len(script)} subtitles none lies between {span}: are they of another recording?")
     found = _inputs(reader or model.reader, recording, script, first, without)
     while batch := list(islice(found, batch_size)):
         whole = [each for _, _, each in batch if isinstance(each, Inputs)]

@@ -22,6 +22,7 @@ def files(tmp_path_factory):
     soundfile.write(folder / "long.wav", noise(23), RATE)
     write(folder / "c.mov", 2)
     (folder / "bad.mp4").write_bytes(b"no film" * 1000)
+    (folder / "late.vtt").write_text("WEBVTT\n\n10:00.000 --> 10:02.000\nlate\n")
     return folder
 
 

@@ -217,11 +217,16 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["none.mp4", "--window", 5, "--out", "o"], "no such file"),
         (["a.wav", "--window", 5, "--out", "o", "--no-audio"], "neither sound nor pictures"),
         (["a.wav", "--window", 5, "--out", "o", "--subtitles", "bad.mp4"], "no subtitles"),
+        (
+            ["a.wav", "--window", 5, "--out", "o", "--subtitles", "late.vtt"],
+            "of 1 subtitles none lies between 0 s and 2 s",
+        ),
         (["a.wav", "--top-k", 0], "--top-k 0: at least 1"),
         (["a.wav", "--batch-size", 0], "--batch-size 0: at least 1"),
         (["a.wav", "--start", 3, "--end", 2], "from 3 s to 2 s: no span of a clip"),
         (["--text", "x", "--start", 1], "--start and --end are of a recording"),
         (["x.npz", "--end", 1], "--start and --end are of a recording"),
+        (["a.wav#t=0,1", "--end", 1], "a.wav#t=0,1: a span behind its name, and --start or --end"),
         (["--text", "caf\udce9"], "text: '\\udce9' at place 3 is no character"),
         (["bad.mp4", "--no-audio"], "nothing is given of text, which the model reads; what is given is taken as sound"),
         (["a.wav", "--start", "inf"], "from inf s to the end: no span"),
@@ -236,11 +241,11 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["bad.mp4", "--text", "x"], "leave it out to be answered from text"),
         (
             ["a.wav", "--audio", "b.mp3"],
-            "error: a.wav: nothing in it is of use to a model of audio, text; leave it out",
+            "error: a.wav: its sound is replaced, and nothing in it is of use to a model of audio, text; leave it out",
         ),
         (["a.wav", "--start", 100, "--text", "x"], "predict: error: a.wav: audio: 100.000 s to the end was asked for"),
         (["none.wav", "--text", "x"], "predict: error: none.wav: no such file"),
-        (["a.wav", "--device", "abacus"], "device 'abacus'"),
+        (["a.wav", "--device", "mps"], "device 'mps': expected cpu"),
         (["a.wav", "--device", "meta"], "device 'meta': expected cpu"),
     ],
 )
@@ -249,6 +254,17 @@ def test_what_cannot_be_asked(ask, files, words, told):
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert told in err
     assert not (files / "o" / "segments.json").exists()
+
+
+def test_an_interrupted_run_leaves_its_file_and_says_so(ask, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mm_fairseq.inference.EmotionModel.answer", interrupted)
+    output = tmp_path / "a.jsonl"
+    status, _, err = ask("a.wav", "b.mp3", "--output", output)
+    assert (status, err) == (130, f"mm-fairseq predict: interrupted; {output} is as it was\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_checkpoint(ask, tmp_path):

@@ -75,8 +75,9 @@ def test_the_best_labels_alone(every_kind, sound):
     assert best == every[:2]
     assert best.targets == {name: ranked[:2] for name, ranked in every.targets.items()}
     assert best.predictions == every.predictions
-    with pytest.raises(MMFairseqError, match="top_k 0: at least 1"):
-        every_kind.predict(audio=sound, sampling_rate=RATE, top_k=0)
+    for number in (0, 1.5):
+        with pytest.raises(MMFairseqError, match=f"top_k {number}: a whole number from 1 on"):
+            every_kind.predict(audio=sound, sampling_rate=RATE, top_k=number)
 
 
 def test_an_answer_is_plain_data(every_kind, sound):

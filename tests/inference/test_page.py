@@ -128,7 +128,7 @@ def test_what_is_refused_is_told_and_another_try_is_near(browser, address, clip,
         assert "/tmp" not in detail
         page.fill("#text", clip[1])
         page.click("#again")
-        page.locator("#detail", has_text="leave it out to be answered from text").wait_for()
+        page.locator("#detail", has_text="out to be answered from text").wait_for()
         assert "notes.mp4" in page.locator("#detail").inner_text()
         page.click("#remove")
         give(page, clip)

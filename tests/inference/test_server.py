@@ -155,7 +155,7 @@ def test_words_do_not_hide_a_bad_file(client, route, part, content, status, code
     sent = {part: ("my.wav", content)}
     told = refused(client.post(f"/api/{route}", files=sent, data={"text": "so glad"}), status, code)
     assert "my.wav" in told or code == "too_short"
-    assert "leave it out to be answered from text" in told
+    assert "leave my.wav out to be answered from text" in told
     reply = client.post(f"/api/{route}", files=sent, data={"text": "so glad", "without": "audio,video"})
     assert reply.status_code == 200, reply.text
 

@@ -112,6 +112,8 @@ def test_segments(client, folder, small_models, tmp_path):
         ({"clip": ("a.wav", b"x")}, {"window": "1", "hop": "2"}, 422, "bad_field"),
         ({"clip": ("a.wav", b"x")}, {"window": "9"}, 422, "bad_field"),
         ({"clip": ("a.wav", b"x")}, {"text": "words"}, 422, "bad_field"),
+        ({"clip": ("a.wav", b"x")}, {"subtitles": "no times"}, 422, "bad_field"),
+        ({"clip": ("a.wav", b"x")}, {"subtitles": "00:01.000 -> 00:02.000\nlost"}, 422, "bad_field"),
         ({"features": ("a.npz", b"x")}, {}, 422, "no_modality"),
         ({"clip": ("a.wav", bytes(5_000_000))}, {}, 413, "too_large"),
     ],
@@ -206,7 +208,7 @@ def test_words_of_a_window_have_a_bound(client, monkeypatch):
 def test_who_has_left_begins_with_nothing(small_models, tmp_path, monkeypatch):
     """Nobody would know the name of the job."""
     came, gone, hold = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(recordings, "parse", lambda text: came.set() or (hold.wait(300) and []))
+    monkeypatch.setattr(recordings, "_cues", lambda text: came.set() or (hold.wait(300) and ()))
 
     class Watched(Impatient):
         def connection_lost(self, error):

@@ -53,6 +53,12 @@ def test_encodings(tmp_path, encoding):
         (b"\x00\x01\xff\xfe", "not utf-8"),
         ("é".encode("latin-1"), "byte 0"),
         (b"hello", "no subtitles"),
+        (
+            b"1\n00:00:01,000 --> 00:00:02,000\nfine\n\n2\n00:00:01,000 -> 00:00:02,000\nlost",
+            "line 6: '00:00:01,000 ->",
+        ),
+        (b"00:00:01.000 --> 00:00:0x\nlost", r"a\.srt: line 1: .*expected 00:00:01"),
+        (b"\n00:00:03.000 --> 00:00:02.000\nlost", "line 2: .*ends before it begins"),
     ],
 )
 def test_files_that_are_none(tmp_path, content, told):
@@ -63,7 +69,8 @@ def test_files_that_are_none(tmp_path, content, told):
 
 def test_numbers_that_are_none():
     """Hours without end are no time; a character's number without end is passed on as it stands."""
-    assert parse(f"{'9' * 400}:00:00.000 --> {'9' * 5000}:00:01.000\nlate\n") == []
+    with pytest.raises(MMFairseqError, match="line 1: '9999"):
+        parse(f"{'9' * 400}:00:00.000 --> {'9' * 5000}:00:01.000\nlate\n")
     (cue,) = parse(f"00:00.000 --> 00:01.000\na &#{'9' * 5000}; b\n")
     assert cue.text.startswith("a &#9")
 

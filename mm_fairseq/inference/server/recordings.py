@@ -6,8 +6,9 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
+from ...errors import MMFairseqError
 from ..recording import HOP, WINDOW
-from ..subtitles import parse
+from ..subtitles import Cue, parse
 from .asked import FILES, SPAN, number, one, span, withheld
 from .jobs import Job, Wanted
 from .limits import Refused
@@ -46,7 +47,7 @@ async def begin(request: Request, response: Response) -> JobState:
         if not office.limits.shortest_hop <= hop <= window <= office.limits.seconds:
             told = f"{office.limits.shortest_hop:g} <= hop <= window <= {office.limits.seconds:g} seconds must hold"
             raise Refused(422, "bad_field", f"window {window:g}, hop {hop:g}: {told}")
-        cues = tuple(await asyncio.to_thread(parse, one(sent, "subtitles") or ""))
+        cues = await asyncio.to_thread(_cues, one(sent, "subtitles"))
         without = withheld(sent, office.model.modalities)
         if await request.is_disconnected():
             raise Refused(499, "left", "the client has left")
@@ -80,6 +81,13 @@ async def result(request: Request, name: str, kind: str) -> FileResponse:
 async def timeline(request: Request, name: str) -> FileResponse:
     """A picture of the scores over a recording that is done."""
     return _file(office_of(request).jobs.get(name), "timeline", "png")
+
+
+def _cues(text: str | None) -> tuple[Cue, ...]:
+    try:
+        return tuple(parse(text)) if text and text.strip() else ()
+    except MMFairseqError as error:
+        raise Refused(422, "bad_field", f"subtitles: {error}") from error
 
 
 def _file(job: Job, name: str, kind: str) -> FileResponse:
