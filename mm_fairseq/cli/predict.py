@@ -21,7 +21,7 @@ from ..atomic import open_atomic, write_atomic
 from ..errors import MMFairseqError
 from ..inference import Answer, Clip, EmotionModel, Inputs
 from ..inference.checks import MOST_SECONDS, check_number
-from ..inference.clips import medium_of
+from ..inference.clips import ODD, medium_of
 from ..inference.model import BATCH, device_of
 from ..inference.recording import HOP
 from ..inference.sources import FEATURES, Sources, clip_of
@@ -32,7 +32,6 @@ from ._tables import counted, show
 
 INTERMIXED = True
 _OF_WINDOWS = ("hop", "out", "subtitles", "overwrite")
-_ODD = "backslashreplace"  # names of files that are no UTF-8 are written as JSON escapes them
 _NAME = 200  # bytes; systems take 255, of which suffixes are some
 _NOT_OF_WINDOWS = ("text", "manifest", "split", "json", "output", "top_k", "max_seconds", "explain")
 
@@ -238,7 +237,7 @@ class _Run:
         tqdm.write(clean(f"mm-fairseq predict: error: {' '.join(error.split())}"), file=sys.stderr)
 
     def _say(self, answer: Answer, file: IO[bytes] | None) -> None:
-        line = json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False).encode(errors=_ODD) + b"\n"
+        line = json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False).encode(errors=ODD) + b"\n"
         if file is not None:
             file.write(line)
         elif self.args.json:
@@ -267,7 +266,7 @@ class _Explained:
 
         found = explain(model, inputs)
         name = self._named(inputs.id)
-        write_atomic(self.folder / f"{name}.json", to_json(found.to_json()).encode(errors=_ODD))
+        write_atomic(self.folder / f"{name}.json", to_json(found.to_json()).encode(errors=ODD))
         draw(found, inputs, self.folder / f"{name}.png")
 
     def _named(self, clip: str) -> str:

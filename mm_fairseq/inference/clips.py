@@ -14,6 +14,7 @@ from ..errors import MMFairseqError
 from ..manifest import Medium
 from ..media import MediaError
 
+ODD = "backslashreplace"  # how names of files that are no UTF-8 are written: as JSON escapes them
 Source = str | os.PathLike | bytes | np.ndarray
 
 

@@ -17,12 +17,12 @@ from typing import IO, Any, NamedTuple
 from ..atomic import open_atomic
 from ..errors import MMFairseqError
 from ..targets import Kind
+from .clips import ODD
 from .timeline import Point, draw_timeline
 from .windows import Segment, check_targets
 
 PART = "segments.jsonl.part"
 FILES = ("segments.json", "segments.csv", "segments.vtt", "timeline.png")
-ODD = "backslashreplace"  # names of files that are no UTF-8 are written as JSON escapes them
 _WORST = 1 << 20  # bytes of a line that is believed
 
 Row = Mapping[str, Any]  # a segment as `Segment.to_json` gives it
