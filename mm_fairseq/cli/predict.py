@@ -100,6 +100,8 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("window", "hop"):
         if (value := getattr(args, name)) is not None:
             check_number(f"--{name}", value)
+    if args.window is not None and args.hop is None and args.window < HOP:
+        raise MMFairseqError(f"--window {args.window:g}: the hop is {HOP:g} s, which is more; give --hop, too")
     if args.window is not None and args.out is None:
         raise MMFairseqError("--window needs --out DIR, the folder to write segments to")
     if args.window is not None and len(args.clip) > 1:

@@ -206,7 +206,11 @@ def test_lists_of_a_protocol(ask, tmp_path):
         (["a.wav", "--window", 5], "--window needs --out"),
         (["a.wav", "--window", -5, "--out", "o"], "--window -5.0: a number above 0 is needed"),
         (["a.wav", "--window", 5, "--hop", 0, "--out", "o"], "--hop 0.0: a number above 0 is needed"),
-        (["a.wav", "--window", 0.01, "--out", "o"], "a window of 0.01 s: the model needs at least 0.025 s of audio"),
+        (
+            ["a.wav", "--window", 0.01, "--hop", 0.01, "--out", "o"],
+            "a window of 0.01 s: the model needs at least 0.025 s",
+        ),
+        (["a.wav", "--window", 0.5, "--out", "o"], "--window 0.5: the hop is 1 s, which is more; give --hop, too"),
         (["a.wav", "--output", "x/y/z.jsonl"], "--output x/y/z.jsonl: there is no folder x/y"),
         (["a.wav", "--window", 5, "--out", "o", "--text", "x"], "words have no times: give them as --subtitles FILE"),
         (["a.wav", "--window", 5, "--out", "o", "--json"], "--json does not go with --window"),
