@@ -1,5 +1,6 @@
 """Answers are those of fairseq-validate for the same utterances, however a clip is given and a model is loaded."""
 
+import contextlib
 import dataclasses
 import json
 from itertools import combinations
@@ -12,6 +13,7 @@ from fairseq import checkpoint_utils
 from small_models import MODALITIES, UTTERANCES
 from trainings import validate
 
+from mm_fairseq.cli import main
 from mm_fairseq.inference import EmotionModel
 from mm_fairseq.media.audio import read_audio
 
@@ -65,9 +67,55 @@ def inputs_of(small_models):
     return get
 
 
+@pytest.fixture(scope="module")
+def client_of(small_models, tmp_path_factory):
+    """Architecture to a client of a server with its model, begun once."""
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from mm_fairseq.inference.server.app import create_app
+    from mm_fairseq.inference.server.limits import Limits
+    from mm_fairseq.inference.server.work import SharedModel
+
+    known = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(architecture):
+            if architecture not in known:
+                model = SharedModel.from_pretrained(small_models.checkpoint(architecture), max_seconds=60.0)
+                app = create_app(model, Limits(), tmp_path_factory.mktemp("served"))
+                known[architecture] = stack.enter_context(TestClient(app, base_url="http://127.0.0.1"))
+            return known[architecture]
+
+        yield get
+
+
+def served(client, clip, withheld):
+    """What the server says of a clip: target to {label: score}."""
+    sent = {"files": {"clip": (clip.video.name, clip.video.read_bytes())}}
+    reply = client.post("/api/predict", **sent, data={"text": clip.text, "without": sorted(withheld)})
+    assert reply.status_code == 200, reply.text
+    return {name: {each["label"]: each["score"] for each in it} for name, it in reply.json()["targets"].items()}
+
+
+def commanded(path, prepared, withheld, out):
+    """What `mm-fairseq predict` says of a corpus: (id, target) to {label: score}."""
+    words = ["--checkpoint", path, "--manifest", prepared, "--output", out, *(f"--no-{name}" for name in withheld)]
+    assert main(["predict", *map(str, words)]) == 0
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    return {
+        (row["id"], target): {each["label"]: each["score"] for each in ranked}
+        for row in rows
+        for target, ranked in row["targets"].items()
+    }
+
+
 @pytest.mark.parametrize("splits", SPLITS)
 @pytest.mark.parametrize(("architecture", "subset"), SUBSETS)
-def test_answers_are_those_of_fairseq_validate(small_models, inputs_of, tmp_path, architecture, subset, splits):
+def test_answers_are_those_of_fairseq_validate(
+    small_models, inputs_of, client_of, tmp_path, architecture, subset, splits
+):
+    """Those of the API, of the server, and, of all clips, of the command."""
     data, path = small_models.data_of(architecture), small_models.checkpoint(architecture)
     options = ["--valid-subset", ",".join(splits), "--batch-size", 7, "--modalities", ",".join(subset)]
     validate(data, path, tmp_path, *options)
@@ -85,6 +133,15 @@ def test_answers_are_those_of_fairseq_validate(small_models, inputs_of, tmp_path
         assert all(note.code == "no_face" for note in answer.notes)  # of one clip of train, as in the data-bin
     predicted = {(answer.id, target): label for answer in answers for target, label in answer.predictions.items()}
     assert predicted == {(row["id"], row["name"]): row["prediction"] for row in rows}
+    clips = small_models.clips(*splits)
+    for clip in clips if "train" in splits else clips[::FEW]:
+        found = served(client_of(architecture), clip, withheld)
+        assert_alike(
+            {(clip.id, name): scores for name, scores in found.items()},
+            {k: v for k, v in expected.items() if k[0] == clip.id},
+        )
+    if "train" in splits:
+        assert_alike(commanded(path, small_models.prepared, withheld, tmp_path / "answers.jsonl"), expected)
     # The model tells clips apart, or all this would say nothing.
     spread = np.ptp([list(expected[key].values()) for key in sorted(expected) if key[1] == "emotion"], axis=0).max()
     assert spread > 10 * ALIKE
