@@ -20,7 +20,9 @@ import subprocess
 import types
 import zipfile
 from argparse import Namespace
+from fractions import Fraction
 
+import av
 import numpy as np
 import torch
 
@@ -337,3 +339,17 @@ YAML = {
     "module": "a: !!python/module:antigravity",
     "name": "a: !!python/name:os.system",
 }
+
+
+def write_picture(path, size, codec):
+    """A film of one grey picture, which decodes to much more than it takes."""
+    with av.open(str(path), "w") as container:
+        track = container.add_stream(codec, rate=25)
+        track.width, track.height, track.pix_fmt = *size, "yuv420p"
+        frame = av.VideoFrame(*size, "yuv420p")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux(track.encode(frame))
+        container.mux(track.encode())
+    return path

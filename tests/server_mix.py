@@ -3,12 +3,11 @@
 import io
 import wave
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import soundfile
+from hostile_files import write_picture
 from servers import form, request
 
 TOLERANCE = 1e-5
@@ -113,7 +112,7 @@ def bad_media(folder):
     raw = bytearray(found[-1].read_bytes()[:200])
     raw[18:26] = (int.from_bytes(raw[18:26], "big") | ((1 << 36) - 1)).to_bytes(8, "big")
     path("forged.flac").write_bytes(raw)
-    _picture(path("large.mp4"), (8000, 4000), "mpeg4")
+    write_picture(path("large.mp4"), (8000, 4000), "mpeg4")
     path("list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile:/etc/hostname\n#EXT-X-ENDLIST\n")
     path("list.wav").write_text("ffconcat version 1.0\nfile /etc/hostname\n")
     path("list.sdp").write_text("v=0\nm=audio 9 RTP/AVP 0\nc=IN IP4 127.0.0.1\n")
@@ -130,16 +129,3 @@ def bad_media(folder):
                 raw[place] = rng.integers(0, 256)
             path(f"damaged{number}.{ending}").write_bytes(raw)
     return found
-
-
-def _picture(path, size, codec):
-    """A film of one grey picture."""
-    with av.open(str(path), "w") as container:
-        track = container.add_stream(codec, rate=25)
-        track.width, track.height, track.pix_fmt = *size, "yuv420p"
-        frame = av.VideoFrame(*size, "yuv420p")
-        for plane in frame.planes:
-            plane.update(bytes(plane.buffer_size))
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(track.encode(frame))
-        container.mux(track.encode())

@@ -229,7 +229,7 @@ def test_more_requests_than_are_taken(checkpoint, tmp_path, monkeypatch):
     check, came = guard.check, []
     monkeypatch.setattr(guard, "check", lambda *given: came.append(given) or check(*given))
     monkeypatch.setattr(guard, "_BESIDE", 1)
-    monkeypatch.setattr(guard, "_DRAINED", 300)  # for which the second is under way
+    monkeypatch.setattr(guard, "_DRAINED", 20)  # for which the second is under way
     app = served(checkpoint, tmp_path, queue=1)
     with in_thread(app) as port:
         half = [socket.create_connection(("127.0.0.1", port), 300) for _ in range(2)]
@@ -302,7 +302,7 @@ def test_connections_that_ask_for_nothing_are_closed(checkpoint, tmp_path, monke
 def test_too_large_is_not_stored(checkpoint, tmp_path, monkeypatch):
     """Where the size is not told in advance, reading stops at the limit; the client still gets to know why."""
     app = served(checkpoint, tmp_path, upload_bytes=200_000)
-    monkeypatch.setattr(guard, "_DRAINED", 300)
+    monkeypatch.setattr(guard, "_DRAINED", 20)
     seen = []
 
     def parts():

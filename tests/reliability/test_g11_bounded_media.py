@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from hostile_files import write_picture
 from killing import FORK
 from small_corpus import Corpus, tree
 
@@ -250,20 +251,6 @@ def test_no_recordings(corpus, tmp_path):
         "v0": "not_regular",
         "v1": "outside_root",
     }
-
-
-def write_picture(path, size, codec):
-    """A grey one."""
-    with av.open(str(path), "w") as container:
-        track = container.add_stream(codec, rate=25)
-        track.width, track.height, track.pix_fmt = *size, "yuv420p"
-        frame = av.VideoFrame(*size, "yuv420p")
-        for plane in frame.planes:
-            plane.update(bytes(plane.buffer_size))
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(track.encode(frame))
-        container.mux(track.encode())
-    return path
 
 
 def peak(pid):
